@@ -1,0 +1,80 @@
+package atm
+
+import "encoding/binary"
+
+// CRC-10 (I.363.3, clause 2.2.1.4, and I.610, clause 7.1): generator
+// x^10 + x^9 + x^5 + x^4 + x + 1, most significant bit first, initial value 0,
+// nothing added at the end.
+//
+// The ten bits are kept at the top of a 16-bit register, so that whole octets
+// are taken in as with any CRC-16.
+const crc10Poly = 0x233 << 6
+
+// crc10Table[k][b] is the register after the octet b and k octets of 0: with
+// sixteen such tables sixteen octets are taken in at a time ("slicing by 16",
+// Kounavis and Berry, ISCC 2005).
+var crc10Table = func() (t [16][256]uint16) {
+	for b := range 256 {
+		r := uint16(b) << 8
+		for k := range t {
+			for range 8 {
+				carry := r >> 15
+				r = r<<1 ^ carry*crc10Poly
+			}
+			t[k][b] = r
+		}
+	}
+	return t
+}()
+
+// crc10Fold[t] is the remainder of t * x^10 for six bits t: it brings 16 bits
+// down to 10.
+var crc10Fold = func() (f [64]uint16) {
+	for t := range f {
+		r := uint16(t) << 10
+		for range 6 {
+			carry := r >> 15
+			r = r<<1 ^ carry*crc10Poly
+		}
+		f[t] = r >> 6
+	}
+	return f
+}()
+
+func crc10Update(r uint16, p []byte) uint16 {
+	for len(p) >= 16 {
+		r = crc10Slice(r, (*[16]byte)(p))
+		p = p[16:]
+	}
+	for _, b := range p {
+		r = r<<8 ^ crc10Table[0][byte(r>>8)^b]
+	}
+	return r
+}
+
+func crc10Slice(r uint16, p *[16]byte) uint16 {
+	hi := binary.BigEndian.Uint64(p[:8]) ^ uint64(r)<<48
+	lo := binary.BigEndian.Uint64(p[8:])
+	t := &crc10Table
+	return t[15][hi>>56] ^ t[14][hi>>48&0xff] ^ t[13][hi>>40&0xff] ^ t[12][hi>>32&0xff] ^
+		t[11][hi>>24&0xff] ^ t[10][hi>>16&0xff] ^ t[9][hi>>8&0xff] ^ t[8][hi&0xff] ^
+		t[7][lo>>56] ^ t[6][lo>>48&0xff] ^ t[5][lo>>40&0xff] ^ t[4][lo>>32&0xff] ^
+		t[3][lo>>24&0xff] ^ t[2][lo>>16&0xff] ^ t[1][lo>>8&0xff] ^ t[0][lo&0xff]
+}
+
+// CRC10 is the CRC-10 of p, in the low ten bits.
+func CRC10(p []byte) uint16 { return crc10Update(0, p) >> 6 }
+
+// crc10Remainder divides the 384 bits of a payload, its CRC field included, by
+// the generator. It is 0 for an undamaged one; with the CRC field 0 it is the
+// value that belongs there.
+func crc10Remainder(p *[PayloadSize]byte) uint16 {
+	// After 46 octets the register holds their remainder times x^10, at the
+	// top; read as a 16-bit number that is times x^16, where the last
+	// two octets begin.
+	r := crc10Slice(0, (*[16]byte)(p[0:]))
+	r = crc10Slice(r, (*[16]byte)(p[16:]))
+	r = crc10Update(r, p[32:46])
+	w := r ^ binary.BigEndian.Uint16(p[46:])
+	return crc10Fold[w>>10] ^ w&0x3ff
+}

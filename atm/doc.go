@@ -1,0 +1,56 @@
+// Package atm is the network under the remote memory instructions: cells of
+// 53 octets, the adaptation layers that put data into them, virtual circuits,
+// links and a switch.
+//
+// # Cells
+//
+// A [Cell] has a header of 5 octets and a payload of 48 (ITU-T I.361, clause
+// 2). The header names the virtual circuit ([VC]: VPI and VCI), says what the
+// payload is ([PT]) and whether it may be discarded first (CLP); its fifth
+// octet, the HEC, protects the other four (ITU-T I.432.1, clause 4.3.2). Only the
+// header of the user-network interface (UNI) is used; a transmitter sets its
+// GFC to 0 and a receiver ignores it ("uncontrolled" equipment, I.361).
+//
+// Whoever takes a cell from a link verifies the HEC before believing the
+// header ([Cell.Header]). A switch does so at its ingress and computes a new
+// HEC for the translated header at its egress.
+//
+// # Adaptation layers
+//
+// Up to 44 octets travel in one cell as a single segment message of AAL
+// type 3/4 (ITU-T I.363.3): [EncodeSSM] and [DecodeSSM]. The SAR-PDU has a
+// sequence number, a multiplexing identifier, a length and a CRC-10.
+//
+//	        +----+------+---------+---------------------------+----+--------+
+//	SAR-PDU | ST |  SN  |   MID   |  SAR-PDU payload          | LI | CRC-10 |
+//	        +----+------+---------+---------------------------+----+--------+
+//	bits      2     4       10       352 (44 octets)            6     10
+//
+// Up to 65535 octets travel in as many cells as they need as one CPCS-PDU of
+// AAL type 5 (ITU-T I.363.5): [Segmenter] and [Reassembler]. The PDU is padded
+// to a multiple of 48 octets; its last cell is marked by the lowest bit of PT.
+//
+//	         +---------------------+---------+----+-----+--------+--------+
+//	CPCS-PDU | CPCS-PDU payload    |   PAD   | UU | CPI | Length | CRC-32 |
+//	         +---------------------+---------+----+-----+--------+--------+
+//	octets     1 - 65535             0 - 47    1     1      2        4
+//
+// The layers do not read the cell header's HEC and do not look at each
+// other's fields; which layer a circuit carries is agreed when it is set up.
+//
+// # Links and the switch
+//
+// A cell moves by a call: the sender calls [Receiver.Receive], which returns
+// when the cell has been taken in. A memory [Link] and a [Switch] keep no queue
+// and start no goroutine; a cell that goes through a switch has
+// arrived when Receive returns. One call may lead to others: a node that
+// receives a request may send the reply from within Receive.
+//
+// # Locks
+//
+// [Switch] has one mutex, held only while circuits are connected,
+// disconnected and ports attached, never while a cell is passed on. The way
+// of a cell takes no lock. A [Segmenter] and a [Reassembler] belong to one
+// circuit and are not safe for concurrent use; their owner has a lock for
+// that circuit anyway, since the order of cells on it matters.
+package atm
