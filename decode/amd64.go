@@ -11,14 +11,14 @@ import (
 // prefix. Intel SDM volume 2, "UD - Undefined Instruction": the opcodes are
 // reserved for software that wants an invalid-opcode exception.
 //
-//	 byte 0   [0 1 0 0 0 R X B]     REX, only if a register is R8..R15 (or redundantly)
-//	          [0 0 0 0 1 1 1 1]     0F
-//	          [1 0 1 1 1 0 0 1]     B9
-//	 ModRM    [ 1 0 | V V V | 1 0 0 ]   mod = disp32, V = reg, rm = a SIB byte follows
-//	 SIB      [ W W | P P P | A A A ]   scale = log2 width, index = P, base = A
-//	 disp32    31                         16 15         8 7         0
-//	          [ 0101 1010 0000 1101         |     op     |   flags   ]   little endian
-//	                   magic 5A0D
+//	byte 0   [0 1 0 0 0 R X B]     REX, only if a register is R8..R15 (or redundantly)
+//	         [0 0 0 0 1 1 1 1]     0F
+//	         [1 0 1 1 1 0 0 1]     B9
+//	ModRM    [ 1 0 | V V V | 1 0 0 ]   mod = disp32, V = reg, rm = a SIB byte follows
+//	SIB      [ W W | P P P | A A A ]   scale = log2 width, index = P, base = A
+//	disp32    31                         16 15         8 7         0
+//	         [ 0101 1010 0000 1101         |     op     |   flags   ]   little endian
+//	                  magic 5A0D
 //
 // A processor that looks at the operand at all (none does) would see an address
 // computation with no access. Disassemblers print "ud1 0x5a0d0601(%rdi,%rsi),%ebx".

@@ -126,8 +126,8 @@ func (i Instruction) String() string {
 // that contains them gets the signal that the kernel would have given it.
 var ErrForeign = errors.New("not a remote-memory instruction")
 
-// ErrTruncated is reported for bytes with which an instruction of ours may
-// begin, but that end too early.
+// ErrTruncated is reported for bytes that have the shape of an instruction of
+// ours as far as they go, but end too early.
 var ErrTruncated = errors.New("truncated remote-memory instruction")
 
 // foreign is the reason for an ErrForeign. It is a string so that the reasons
