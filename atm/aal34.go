@@ -6,14 +6,14 @@ import (
 )
 
 // Limits of the payload of a single segment message, in octets (I.363.3,
-// clause 2.2.1.3: LI of an SSM is 8 to 44).
+// clause 9.1.2: LI of an SSM is 8 to 44).
 const (
 	MinSSM = 8
 	MaxSSM = 44
 )
 
 // The SAR-PDU of AAL type 3/4 within the payload of a cell (I.363.3, clause
-// 2.2.1). ST, SN and MID are its first two octets, LI and CRC its last two.
+// 9.1.2). ST, SN and MID are its first two octets, LI and CRC its last two.
 //
 //	 15  14 13     10 9                 0        15       10 9              0
 //	+------+---------+-------------------+ 44   +-----------+----------------+

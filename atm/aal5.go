@@ -6,7 +6,7 @@ import (
 )
 
 // MaxPDU is the longest payload of a CPCS-PDU in octets: Length has 16 bits
-// (I.363.5, clause 9.2.1.2).
+// (I.363.5, clause 9.2.1).
 const MaxPDU = 65535
 
 // The CPCS-PDU trailer: the last 8 octets of the last cell.
@@ -100,7 +100,7 @@ func (s *Segmenter) end(p *[PayloadSize]byte) {
 }
 
 // Abort makes in c the cell that ends the PDU before its time, with the Length
-// 0 that tells the receiver to discard it (I.363.5, clause 9.2.1.2). It
+// 0 that tells the receiver to discard it (I.363.5, clause 9.2.1). It
 // returns false, and c is unchanged, if no PDU is open.
 func (s *Segmenter) Abort(c *Cell) bool {
 	if !s.open {
@@ -165,7 +165,7 @@ func (r *Reassembler) Add(c *Cell) (PDU, bool, error) {
 	return pdu, err == nil, err
 }
 
-// check verifies a whole CPCS-PDU (I.363.5, clause 9.2.1.2).
+// check verifies a whole CPCS-PDU (I.363.5, clause 9.2.1).
 func (r *Reassembler) check() (PDU, error) {
 	if r.oversize {
 		return PDU{}, ErrOversize

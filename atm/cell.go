@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Sizes of a cell in octets (I.361, clause 2).
+// Sizes of a cell in octets (I.361, clause 2.1).
 const (
 	CellSize    = 53
 	HeaderSize  = 5
@@ -35,7 +35,7 @@ type VC struct {
 
 // FirstUserVCI is the lowest VCI for user circuits. In every virtual path, 0
 // to 15 are assigned by the ITU (I.361) and 16 to 31 by the ATM Forum
-// (UNI 3.1, clause 3.1).
+// (UNI 3.1).
 const FirstUserVCI = 32
 
 // String gives the VC as it is commonly written, VPI/VCI.
@@ -69,7 +69,7 @@ func (p PT) User() bool { return p&0b100 == 0 }
 // End reports whether the cell is the last of an AAL5 CPCS-PDU.
 func (p PT) End() bool { return p&0b101 == 0b001 }
 
-// A Header is what the first four octets of a cell say (I.361, clause 2.1).
+// A Header is what the first four octets of a cell say (I.361, clause 2.2).
 //
 //	  31    28 27           20 19                              4 3    1  0
 //	+---------+---------------+---------------------------------+------+---+

@@ -2,7 +2,7 @@ package atm
 
 import "encoding/binary"
 
-// CRC-10 (I.363.3, clause 2.2.1.4, and I.610, clause 7.1): generator
+// CRC-10 (I.363.3, clause 9.1.2, and I.610, clause 10.1): generator
 // x^10 + x^9 + x^5 + x^4 + x + 1, most significant bit first, initial value 0,
 // nothing added at the end.
 //
@@ -43,7 +43,7 @@ var crc10Fold = func() (f [64]uint16) {
 
 func crc10Update(r uint16, p []byte) uint16 {
 	for len(p) >= 16 {
-		r = crc10Slice(r, (*[16]byte)(p))
+		r = crc10Slice(binary.BigEndian.Uint64(p)^uint64(r)<<48, binary.BigEndian.Uint64(p[8:]))
 		p = p[16:]
 	}
 	for _, b := range p {
@@ -52,9 +52,8 @@ func crc10Update(r uint16, p []byte) uint16 {
 	return r
 }
 
-func crc10Slice(r uint16, p *[16]byte) uint16 {
-	hi := binary.BigEndian.Uint64(p[:8]) ^ uint64(r)<<48
-	lo := binary.BigEndian.Uint64(p[8:])
+// crc10Slice is the register, 0 at first, after 16 octets.
+func crc10Slice(hi, lo uint64) uint16 {
 	t := &crc10Table
 	return t[15][hi>>56] ^ t[14][hi>>48&0xff] ^ t[13][hi>>40&0xff] ^ t[12][hi>>32&0xff] ^
 		t[11][hi>>24&0xff] ^ t[10][hi>>16&0xff] ^ t[9][hi>>8&0xff] ^ t[8][hi&0xff] ^
@@ -69,12 +68,14 @@ func CRC10(p []byte) uint16 { return crc10Update(0, p) >> 6 }
 // the generator. It is 0 for an undamaged one; with the CRC field 0 it is the
 // value that belongs there.
 func crc10Remainder(p *[PayloadSize]byte) uint16 {
-	// After 46 octets the register holds their remainder times x^10, at the
-	// top; read as a 16-bit number that is times x^16, where the last
+	// The first 46 octets, with two of 0 in front, which change nothing.
+	word := binary.BigEndian.Uint64
+	r := crc10Slice(word(p[0:])>>16, word(p[6:]))
+	r = crc10Slice(word(p[14:])^uint64(r)<<48, word(p[22:]))
+	r = crc10Slice(word(p[30:])^uint64(r)<<48, word(p[38:]))
+	// The register holds their remainder times x^10 in its upper ten bits.
+	// Read as a 16-bit number that is times x^16, the place where the last
 	// two octets begin.
-	r := crc10Slice(0, (*[16]byte)(p[0:]))
-	r = crc10Slice(r, (*[16]byte)(p[16:]))
-	r = crc10Update(r, p[32:46])
 	w := r ^ binary.BigEndian.Uint16(p[46:])
 	return crc10Fold[w>>10] ^ w&0x3ff
 }

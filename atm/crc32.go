@@ -2,7 +2,7 @@ package atm
 
 import "encoding/binary"
 
-// CRC-32 of AAL5 (I.363.5, clause 9.2.1.2): the generator of IEEE 802.3, but
+// CRC-32 of AAL5 (I.363.5, clause 9.2.1): the generator of IEEE 802.3, but
 // most significant bit first, initial value all ones, complemented at the end.
 // hash/crc32 computes the reflected form and cannot be used.
 const crc32Poly = 0x04c11db7

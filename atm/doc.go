@@ -5,11 +5,11 @@
 // # Cells
 //
 // A [Cell] has a header of 5 octets and a payload of 48 (ITU-T I.361, clause
-// 2). The header names the virtual circuit ([VC]: VPI and VCI), says what the
+// 2.1). The header names the virtual circuit ([VC]: VPI and VCI), says what the
 // payload is ([PT]) and whether it may be discarded first (CLP); its fifth
-// octet, the HEC, protects the other four (ITU-T I.432.1, clause 4.3.2). Only the
+// octet, the HEC, protects the other four (ITU-T I.432.1). Only the
 // header of the user-network interface (UNI) is used; a transmitter sets its
-// GFC to 0 and a receiver ignores it ("uncontrolled" equipment, I.361).
+// GFC to 0 and a receiver ignores it.
 //
 // Whoever takes a cell from a link verifies the HEC before believing the
 // header ([Cell.Header]). A switch does so at its ingress and computes a new
@@ -18,7 +18,7 @@
 // # Adaptation layers
 //
 // Up to 44 octets travel in one cell as a single segment message of AAL
-// type 3/4 (ITU-T I.363.3): [EncodeSSM] and [DecodeSSM]. The SAR-PDU has a
+// type 3/4 (ITU-T I.363.3, clause 9.1.2): [EncodeSSM] and [DecodeSSM]. The SAR-PDU has a
 // sequence number, a multiplexing identifier, a length and a CRC-10.
 //
 //	        +----+------+---------+---------------------------+----+--------+
@@ -27,7 +27,7 @@
 //	bits      2     4       10       352 (44 octets)            6     10
 //
 // Up to 65535 octets travel in as many cells as they need as one CPCS-PDU of
-// AAL type 5 (ITU-T I.363.5): [Segmenter] and [Reassembler]. The PDU is padded
+// AAL type 5 (ITU-T I.363.5, clause 9.2.1): [Segmenter] and [Reassembler]. The PDU is padded
 // to a multiple of 48 octets; its last cell is marked by the lowest bit of PT.
 //
 //	         +---------------------+---------+----+-----+--------+--------+

@@ -1,6 +1,6 @@
 package atm
 
-// The header error control (I.432.1, clause 4.3.2) is the remainder of the 32
+// The header error control (I.361, clause 2.2.6, and I.432.1) is the remainder of the 32
 // header bits, shifted left by 8, divided by x^8 + x^2 + x + 1; 01010101 is
 // added to it so that a receiver which has lost the cell boundary does not
 // find correct headers in runs of zeros. The code has distance 4.
