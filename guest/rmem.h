@@ -574,7 +574,7 @@ static inline int rmem_wait(rmem_seg seg, rmem_event *ev, int timeout_ms)
 /* The text of a result: an error of either sign, 0, or "unknown error". A static string. */
 static inline const char *rmem_strerror(int error)
 {
-	switch (error < 0 ? error : -error) {
+	switch (error > 0 ? -error : error) {
 	case 0:
 		return "success";
 	case RMEM_EDESC:
