@@ -196,6 +196,9 @@ func TestAAL5Oversize(t *testing.T) {
 			if want := n <= limit; ok != want || !ok && err != ErrOversize {
 				t.Errorf("limit %d, PDU of %d: %v, %v", limit, n, ok, err)
 			}
+			if _, ok, err := r.Add(trailer(count(1), 0, 0, 1)); !ok || err != nil {
+				t.Errorf("limit %d, after a PDU of %d: %v, %v", limit, n, ok, err)
+			}
 		}
 		if cap(r.buf) != size || size >= limit+trailerSize+PayloadSize {
 			t.Errorf("limit %d: the buffer has %d octets, had %d", limit, cap(r.buf), size)

@@ -99,7 +99,7 @@ func (v VC) word() uint32 { return uint32(v.VPI)<<vpiShift | uint32(v.VCI)<<vciS
 // SetHeader writes the header of c and its HEC. GFC and PT have 4 and 3 bits;
 // higher ones are not sent.
 func (c *Cell) SetHeader(h Header) {
-	w := h.VC.word() | uint32(h.GFC&0xf)<<gfcShift | uint32(h.PT&7)<<ptShift
+	w := h.VC.word() | uint32(h.GFC)<<gfcShift | uint32(h.PT&7)<<ptShift
 	if h.CLP {
 		w |= clpBit
 	}
