@@ -1,0 +1,3 @@
+module gosite
+
+go 1.22
