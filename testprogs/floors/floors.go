@@ -8,5 +8,5 @@ import _ "embed"
 // of a guest with the system calls that rmemrun's ptrace engine needs for it, and
 // does nothing else. Its own head says the rest.
 //
-//go:embed tracer.c
+//go:embed tracer/tracer.c
 var Tracer string
