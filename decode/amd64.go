@@ -2,7 +2,6 @@ package decode
 
 import (
 	"encoding/binary"
-	"math/bits"
 
 	"golang.org/x/arch/x86/x86asm"
 )
@@ -113,7 +112,7 @@ func encodeAMD64(i Instruction) ([]byte, error) {
 	default:
 		return nil, errLength
 	}
-	scale := byte(bits.TrailingZeros8(i.Width))
+	scale := byte(log2(i.Width))
 	b = append(b, 0x0f, 0xb9, 0x84|byte(i.V&7)<<3, scale<<6|byte(i.P&7)<<3|byte(i.A&7))
 	return binary.LittleEndian.AppendUint32(b, amd64Magic<<16|uint32(i.Op)<<8|uint32(i.Flags)), nil
 }

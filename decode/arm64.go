@@ -2,7 +2,6 @@ package decode
 
 import (
 	"encoding/binary"
-	"math/bits"
 )
 
 // The encoding on arm64: two permanently undefined instructions, UDF #imm16 (Arm
@@ -90,6 +89,6 @@ func encodeARM64(i Instruction) ([]byte, error) {
 		flag = 1 << 2
 	}
 	b := make([]byte, 0, arm64Length)
-	b = binary.LittleEndian.AppendUint32(b, arm64Magic<<8|uint32(i.Op)<<3|flag|uint32(bits.TrailingZeros8(i.Width)))
+	b = binary.LittleEndian.AppendUint32(b, arm64Magic<<8|uint32(i.Op)<<3|flag|uint32(log2(i.Width)))
 	return binary.LittleEndian.AppendUint32(b, 0x8000|uint32(i.V)<<10|uint32(i.A)<<5|uint32(i.P)), nil
 }

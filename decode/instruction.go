@@ -2,6 +2,7 @@ package decode
 
 import (
 	"errors"
+	"math/bits"
 	"strconv"
 	"strings"
 )
@@ -207,3 +208,6 @@ func Encode(i Instruction) ([]byte, error) {
 	}
 	return nil, errArch
 }
+
+// log2 returns the exponent of a width, 1, 2, 4 or 8.
+func log2(width uint8) int { return bits.TrailingZeros8(width) }
