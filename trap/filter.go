@@ -1,0 +1,99 @@
+//go:build linux && amd64
+
+package trap
+
+import (
+	"encoding/binary"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Ask is the first argument of prctl(2) by which a guest asks whether
+// remote-memory instructions are carried out: 1 if so, else the kernel's EINVAL.
+// "RMEM" in ASCII.
+const Ask = 0x524d454d
+
+// Offsets in struct seccomp_data.
+const (
+	offNr   = 0
+	offArch = 4
+	offArgs = 16
+)
+
+const (
+	auditArchX86_64 = 0xc000003e
+	x32Bit          = 0x40000000
+)
+
+// filter is the seccomp program of every guest. It stops the guest at the system
+// calls that engine.observed looks at and lets all others pass. A system call of
+// another convention (i386, x32) passes: such a program cannot run our
+// instructions.
+func filter() []unix.SockFilter {
+	const (
+		ld  = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
+		jeq = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
+		jge = unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K
+		ret = unix.BPF_RET | unix.BPF_K
+	)
+	arg := func(n int) uint32 { return uint32(offArgs + 8*n) }
+	return []unix.SockFilter{
+		0:  {Code: ld, K: offArch},
+		1:  {Code: jeq, K: auditArchX86_64, Jf: 14 - 2},
+		2:  {Code: ld, K: offNr},
+		3:  {Code: jge, K: x32Bit, Jt: 14 - 4},
+		4:  {Code: jeq, K: unix.SYS_RT_SIGRETURN, Jt: 15 - 5},
+		5:  {Code: jeq, K: unix.SYS_RT_SIGPROCMASK, Jt: 8 - 6},
+		6:  {Code: jeq, K: unix.SYS_RT_SIGACTION, Jt: 8 - 7},
+		7:  {Code: jeq, K: unix.SYS_PRCTL, Jt: 12 - 8, Jf: 14 - 8},
+		8:  {Code: ld, K: arg(1)}, // a null pointer only asks
+		9:  {Code: jeq, K: 0, Jf: 15 - 10},
+		10: {Code: ld, K: arg(1) + 4},
+		11: {Code: jeq, K: 0, Jt: 14 - 12, Jf: 15 - 12},
+		12: {Code: ld, K: arg(0)},
+		13: {Code: jeq, K: Ask, Jt: 15 - 14},
+		14: {Code: ret, K: unix.SECCOMP_RET_ALLOW},
+		15: {Code: ret, K: unix.SECCOMP_RET_TRACE},
+	}
+}
+
+// equip gives a process what its descendants inherit: the filter. The root also
+// loses the parent-death signal that protected the start.
+func (e *engine) equip(t *Thread) error {
+	p := t.process
+	if p.filtered {
+		return nil
+	}
+	program := filter()
+	b := make([]byte, 16, 16+8*len(program))
+	for _, f := range program {
+		b = binary.LittleEndian.AppendUint16(b, f.Code)
+		b = append(b, f.Jt, f.Jf)
+		b = binary.LittleEndian.AppendUint32(b, f.K)
+	}
+	st := t.space.stub
+	fprog := st.addr + stubScratch
+	binary.LittleEndian.PutUint16(b, uint16(len(program)))
+	binary.LittleEndian.PutUint64(b[8:], fprog+16)
+	st.scratch(b)
+	_, err := e.syscall(t, unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, fprog)
+	if err == syscall.EACCES {
+		// Without privilege a filter may only be had by one who can no longer
+		// gain any.
+		e.Log.Debug("the guest runs with no_new_privs: set-user-ID programs do not change its user", "pid", p.pid)
+		if _, err = e.syscall(t, unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err == nil {
+			_, err = e.syscall(t, unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, fprog)
+		}
+	}
+	if err != nil {
+		return wrapGone("install the seccomp filter (CONFIG_SECCOMP_FILTER)", err)
+	}
+	p.filtered = true
+	if p.pid == e.root {
+		if _, err := e.syscall(t, unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, 0); err != nil {
+			return wrapGone("clear the parent-death signal", err)
+		}
+	}
+	return nil
+}

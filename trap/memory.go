@@ -1,0 +1,36 @@
+package trap
+
+import (
+	"io"
+)
+
+// Memory is a guest's memory from an address on, as an io.ReaderAt and an
+// io.WriterAt whose offsets count from there. Either fails, after what it could
+// do, if the guest itself could not read or write there. Safe from any goroutine.
+type Memory struct {
+	space *Space
+	addr  uint64
+
+	// What the engine read together with the instruction, so that a short write
+	// costs no system call of its own.
+	fetchedAt uint64
+	fetched   []byte
+}
+
+var (
+	_ io.ReaderAt = (*Memory)(nil)
+	_ io.WriterAt = (*Memory)(nil)
+)
+
+// ReadAt reads len(p) bytes at offset off.
+func (m *Memory) ReadAt(p []byte, off int64) (int, error) {
+	if m.addr == m.fetchedAt && off >= 0 && off+int64(len(p)) <= int64(len(m.fetched)) {
+		return copy(p, m.fetched[off:]), nil
+	}
+	return m.space.Read(m.addr+uint64(off), p)
+}
+
+// WriteAt writes p at offset off.
+func (m *Memory) WriteAt(p []byte, off int64) (int, error) {
+	return m.space.Write(m.addr+uint64(off), p)
+}

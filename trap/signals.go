@@ -1,0 +1,191 @@
+//go:build linux && amd64
+
+package trap
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// When a processor exception raises SIGILL while the thread blocks it or the
+// process ignores it, the kernel unblocks it and sets its disposition to the
+// default before it asks the tracer (force_sig_info_to_task). It would be the
+// guest's death if the instruction were foreign; it must not be noticed where the
+// instruction is ours. So the engine knows at any time what the guest has asked
+// for, from the system calls that the filter shows it and from the signals that it
+// delivers, and puts both back after a trap.
+
+const illBit = 1 << (unix.SIGILL - 1)
+
+// dispositions is what the engine knows of a signal table. Processes share it
+// where the kernel lets them (CLONE_SIGHAND).
+type dispositions struct {
+	ill      kernelSigaction // of SIGILL
+	handled  uint64          // signals that have a handler
+	blockIll uint64          // signals whose handler runs with SIGILL blocked
+}
+
+func bit(sig unix.Signal) uint64 { return 1 << (uint(sig) - 1) }
+
+// set notes what rt_sigaction does.
+func (d *dispositions) set(sig unix.Signal, act *kernelSigaction) {
+	if sig == unix.SIGILL {
+		d.ill = *act
+	}
+	d.handled &^= bit(sig)
+	d.blockIll &^= bit(sig)
+	if act.handler > sigIgn {
+		d.handled |= bit(sig)
+		if act.mask&illBit != 0 || sig == unix.SIGILL && act.flags&saNodefer == 0 {
+			d.blockIll |= bit(sig)
+		}
+	}
+}
+
+// executed notes what execve does: handlers are gone, ignored signals stay so.
+func (d *dispositions) executed() *dispositions {
+	n := &dispositions{}
+	if d.ill.handler == sigIgn {
+		n.ill.handler = sigIgn
+	}
+	return n
+}
+
+// deliver passes a signal on to a thread.
+func (e *engine) deliver(t *Thread, sig unix.Signal) {
+	if t.slept == nil {
+		t.signal = sig
+		e.proceed(t)
+		return
+	}
+	if t.call.restartable {
+		t.signal = sig
+		e.again(t, Interrupted)
+		return
+	}
+	// Everything that can be blocked is: this is SIGSTOP, and the thread sleeps on
+	// after SIGCONT.
+	e.resume(t, sig)
+}
+
+// proceed sets a thread going with the signal that waits for it, if one does.
+func (e *engine) proceed(t *Thread) {
+	sig := t.signal
+	t.signal = 0
+	if sig != 0 {
+		d := t.process.signals
+		if mask, errno := getSigmask(t.tid); errno == 0 {
+			t.blocked = mask&illBit != 0
+		}
+		if d.handled&bit(sig) != 0 && d.blockIll&bit(sig) != 0 {
+			t.blocked = true
+		}
+		if sig == unix.SIGILL && d.ill.flags&saResethand != 0 {
+			d.set(sig, &kernelSigaction{})
+		}
+	}
+	e.resume(t, sig)
+}
+
+// restoreIll puts the guest's handling of SIGILL back after a trap that came while
+// SIGILL was blocked or ignored.
+func (e *engine) restoreIll(t *Thread) {
+	d := t.process.signals
+	if d.ill.handler != sigDfl {
+		e.borrow(t)
+		act := t.space.stub.scratch(d.ill.bytes())
+		if _, err := e.syscall(t, unix.SYS_RT_SIGACTION, uint64(unix.SIGILL), act, 0, 8); err != nil && err != ErrGone {
+			e.Log.Error("the guest's handler of SIGILL could not be restored", "tid", t.tid, "error", err)
+		}
+	}
+	if !t.blocked {
+		return
+	}
+	if t.borrowed {
+		t.mask |= illBit
+	} else if mask, errno := getSigmask(t.tid); errno == 0 {
+		setSigmask(t.tid, mask|illBit)
+	}
+}
+
+// observed handles a system call that the filter shows: the thread is about to
+// enter it.
+func (e *engine) observed(t *Thread) {
+	if t.slept != nil {
+		e.resume(t, 0) // a call of ours
+		return
+	}
+	var r unix.PtraceRegs
+	if errno := getRegs(t.tid, &r); errno != 0 {
+		e.resume(t, 0)
+		return
+	}
+	switch r.Orig_rax {
+	case unix.SYS_RT_SIGACTION:
+		var act kernelSigaction
+		if sig := unix.Signal(r.Rdi); r.Rdi >= 1 && r.Rdi <= 64 && sig != unix.SIGKILL && sig != unix.SIGSTOP && r.R10 == 8 {
+			if n, err := t.space.Read(r.Rsi, act.bytes()); err == nil && n == len(act.bytes()) {
+				t.process.signals.set(sig, &act)
+			}
+		}
+	case unix.SYS_RT_SIGPROCMASK:
+		var set [8]byte
+		if r.R10 != 8 {
+			break
+		}
+		if _, err := t.space.Read(r.Rsi, set[:]); err != nil {
+			break
+		}
+		has := binary.LittleEndian.Uint64(set[:])&illBit != 0
+		switch int32(r.Rdi) {
+		case unix.SIG_BLOCK:
+			t.blocked = t.blocked || has
+		case unix.SIG_UNBLOCK:
+			t.blocked = t.blocked && !has
+		case unix.SIG_SETMASK:
+			t.blocked = has
+		}
+	case unix.SYS_RT_SIGRETURN:
+		// The stack pointer is behind the frame's return address, at the struct
+		// ucontext.
+		const offSigmask = 296
+		var mask [8]byte
+		if _, err := t.space.Read(r.Rsp+offSigmask, mask[:]); err == nil {
+			t.blocked = binary.LittleEndian.Uint64(mask[:])&illBit != 0
+		}
+	case unix.SYS_PRCTL:
+		// The question whether anyone carries out remote-memory instructions
+		// here. The call itself is skipped.
+		r.Orig_rax = ^uint64(0)
+		r.Rax = 1
+		if !t.space.ready {
+			einval := -int64(unix.EINVAL)
+			r.Rax = uint64(einval)
+		}
+		e.check(t, "answer", setRegs(t.tid, &r))
+	}
+	e.resume(t, 0)
+}
+
+// pending tells whether a signal waits for the thread or its process.
+func pending(tid int, sig unix.Signal) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	if err != nil {
+		return false
+	}
+	for line := range strings.SplitSeq(string(b), "\n") {
+		field, value, _ := strings.Cut(line, ":\t")
+		if field != "SigPnd" && field != "ShdPnd" {
+			continue
+		}
+		var set uint64
+		if _, err := fmt.Sscanf(value, "%x", &set); err == nil && set&bit(sig) != 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,110 @@
+//go:build linux && amd64
+
+package trap
+
+import (
+	"fmt"
+	"os"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+var pageSize = uint64(os.Getpagesize())
+
+// Space is one address space of a guest: of a process, or of several after vfork
+// or clone with CLONE_VM. A fork makes a new one, and so does executing a program.
+type Space struct {
+	User any // the handler's
+
+	engine  *engine
+	id      uint64
+	threads map[*Thread]struct{}
+	reader  atomic.Int32 // a living thread, for access to the memory
+	sites   map[uint64]*site
+	stub    *stub
+	ready   bool // our instructions can be carried out here
+	dead    bool // no thread is left
+
+	extents []*extent // memory that is shared with this process, by address
+}
+
+func (e *engine) newSpace() *Space {
+	e.spaces++
+	return &Space{engine: e, id: e.spaces, threads: map[*Thread]struct{}{}, sites: map[uint64]*site{}}
+}
+
+// inherit takes over what a fork leaves in a child's address space.
+func (s *Space) inherit(parent *Space) {
+	s.ready, s.stub = parent.ready, parent.stub
+	if s.stub != nil {
+		s.stub.users++
+	}
+}
+
+func (s *Space) enter(t *Thread) {
+	s.threads[t] = struct{}{}
+	s.reader.CompareAndSwap(0, int32(t.tid))
+}
+
+// free gives back what is held for an address space that has ended.
+func (s *Space) free() {
+	if s.stub != nil {
+		s.stub.drop()
+		s.stub = nil
+	}
+	for _, x := range s.extents {
+		x.file.drop()
+	}
+	s.extents = nil
+}
+
+// ID returns a number that no other address space of the engine had or will have.
+func (s *Space) ID() uint64 { return s.id }
+
+// PID returns the id of a thread that has the address space.
+func (s *Space) PID() int { return int(s.reader.Load()) }
+
+// Memory returns the guest's memory from addr on.
+func (s *Space) Memory(addr uint64) *Memory { return &Memory{space: s, addr: addr} }
+
+// Read fills p from the guest's memory at addr. It returns how much it could
+// read, and an error if that is not all. Safe from any goroutine.
+func (s *Space) Read(addr uint64, p []byte) (int, error) {
+	return s.copy("read", unix.SYS_PROCESS_VM_READV, addr, p)
+}
+
+// Write writes p to the guest's memory at addr. It returns how much it could
+// write, and an error if that is not all. Safe from any goroutine.
+func (s *Space) Write(addr uint64, p []byte) (int, error) {
+	return s.copy("write", unix.SYS_PROCESS_VM_WRITEV, addr, p)
+}
+
+func (s *Space) copy(what string, call uintptr, addr uint64, p []byte) (int, error) {
+	done := 0
+	for done < len(p) {
+		n, errno := transfer(call, int(s.reader.Load()), addr+uint64(done), p[done:])
+		if errno == unix.ESRCH {
+			return done, ErrGone
+		}
+		if errno != 0 {
+			return done, fmt.Errorf("%s guest memory at %#x: %w", what, addr+uint64(done), errno)
+		}
+		if n == 0 {
+			return done, fmt.Errorf("%s guest memory at %#x: %w", what, addr+uint64(done), unix.EFAULT)
+		}
+		done += n
+	}
+	return done, nil
+}
+
+// peek and poke access memory regardless of its protection, as a debugger does.
+func peek(tid int, addr uint64, p []byte) error {
+	_, err := unix.PtracePeekText(tid, uintptr(addr), p)
+	return err
+}
+
+func poke(tid int, addr uint64, p []byte) error {
+	_, err := unix.PtracePokeText(tid, uintptr(addr), p)
+	return err
+}

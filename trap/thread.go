@@ -1,0 +1,214 @@
+//go:build linux && amd64
+
+package trap
+
+import (
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Thread is one thread of a guest.
+type Thread struct {
+	User any // the handler's
+
+	tid     int
+	process *process
+	space   *Space
+	call    Call
+	regs    unix.PtraceRegs // as of the last stop at an instruction
+	code    [maxInstruction + maxFetched]byte
+
+	// What the thread is doing, as far as its last event tells.
+	stopped   bool // in a ptrace stop, or its event waits in the queue
+	listening bool // in a group stop
+	vforking  bool // in vfork, until the child has executed a program or ended
+	exiting   bool // runs no more code of its own
+	held      bool // stopped by halt
+	lost      bool // died while it made a system call for us; its last event follows
+
+	// The thread's real registers are not the ones in regs: it makes, or made, a
+	// system call for us.
+	displaced bool
+
+	// While the thread makes system calls for us all its signals are blocked; its
+	// own mask is kept here.
+	borrowed  bool
+	mask      uint64
+	swallowed bool // a SIGSTOP came meanwhile
+
+	signal unix.Signal // to be delivered when the thread proceeds; 0 is none
+
+	serving bool                   // the handler runs for it
+	slept   *nap                   // asleep in a futex wait of ours
+	alarm   atomic.Pointer[uint32] // its futex word in the stub; nil before its first instruction
+	stub    *stub                  // that the word is in
+	line    int                    // offset of the thread's line there
+	blocked bool                   // SIGILL is in the thread's signal mask
+
+	interrupted []interruption // instructions that a signal interrupted, oldest first
+}
+
+// interruption is an instruction that will run again. It is known by its address
+// and stack pointer: a signal handler that runs the same instruction does so on a
+// stack of its own.
+type interruption struct {
+	pc, sp   uint64
+	deadline time.Time
+}
+
+// maxInterrupted bounds the list: a guest may leave its signal handlers by longjmp
+// and never come back to the instruction.
+const maxInterrupted = 16
+
+// TID returns the thread's id.
+func (t *Thread) TID() int { return t.tid }
+
+// PID returns the id of the thread's process.
+func (t *Thread) PID() int { return t.process.pid }
+
+// Wake makes Handler.Execute be called again for the instruction that the thread
+// sleeps in. If the thread is about to sleep, it will not; if it does nothing of
+// the kind, nothing happens. Safe from any goroutine.
+func (t *Thread) Wake() {
+	if w := t.alarm.Load(); w != nil {
+		atomic.AddUint32(w, 1)
+		futexWake(w)
+	}
+}
+
+// process is a thread group.
+type process struct {
+	pid      int
+	threads  int // that are known
+	signals  *dispositions
+	filtered bool // has the seccomp filter
+}
+
+// adopt makes a thread known.
+func (e *engine) adopt(tid int, p *process, s *Space) *Thread {
+	t := &Thread{tid: tid, process: p, space: s}
+	t.call.Thread = t
+	e.threads[tid] = t
+	p.threads++
+	s.enter(t)
+	if p.threads == 1 {
+		e.processes.Lock()
+		e.processes.live[p.pid] = struct{}{}
+		e.processes.Unlock()
+	}
+	return t
+}
+
+// forget removes a thread that has no more events. What it slept in is undone.
+func (e *engine) forget(t *Thread) {
+	if t.slept != nil {
+		e.abandon(t)
+	}
+	t.dropAlarm()
+	delete(e.threads, t.tid)
+	if e.last == t {
+		e.last = nil
+	}
+	t.process.threads--
+	if t.process.threads == 0 {
+		e.processes.Lock()
+		delete(e.processes.live, t.process.pid)
+		e.processes.Unlock()
+	}
+	e.leave(t)
+}
+
+// leave takes the thread out of its address space, which ends with its last one.
+func (e *engine) leave(t *Thread) {
+	s := t.space
+	delete(s.threads, t)
+	if len(s.threads) > 0 {
+		if int(s.reader.Load()) == t.tid {
+			for other := range s.threads {
+				s.reader.Store(int32(other.tid))
+				break
+			}
+		}
+		return
+	}
+	s.dead = true
+	e.Handler.End(s)
+	s.free()
+}
+
+// gone handles the exit status of a thread.
+func (e *engine) gone(t *Thread, ws unix.WaitStatus) {
+	if t.tid == e.root {
+		e.rootStatus = ws
+		e.processes.Lock()
+		e.processes.root = 0
+		e.processes.Unlock()
+	}
+	e.forget(t)
+	if t.tid == e.root && e.Exited != nil {
+		e.Exited(waitStatus(ws))
+	}
+}
+
+// halt stops all threads of an address space but one. The events of threads that
+// stopped for reasons of their own stay in the queue. It returns false if the
+// excepted thread is gone: another thread of its process has executed a program.
+func (e *engine) halt(s *Space, except *Thread) bool {
+	awaited := 0
+	for t := range s.threads {
+		// A thread that listens or sleeps for us runs no code of its own until
+		// we have heard of it.
+		if t == except || t.stopped || t.listening || t.vforking || t.exiting || t.slept != nil {
+			continue
+		}
+		if ptrace(unix.PTRACE_INTERRUPT, t.tid, 0, 0) == 0 {
+			t.held = true
+			awaited++
+		}
+	}
+	for awaited > 0 {
+		ev, ok := e.wait(0)
+		if !ok {
+			return false
+		}
+		t := e.thread(ev.tid)
+		if t == nil || !t.held || t.space != s {
+			e.queue = append(e.queue, ev)
+			continue
+		}
+		awaited--
+		if ev.status.Stopped() && eventOf(ev.status) == unix.PTRACE_EVENT_STOP && ev.status.StopSignal() == unix.SIGTRAP {
+			continue
+		}
+		t.held = false
+		e.queue = append(e.queue, ev)
+		if isExec(ev.status) {
+			// All other threads of that process are gone, without a word.
+			for u := range s.threads {
+				if u.held && !u.stopped && u.process == t.process {
+					u.held = false
+					awaited--
+				}
+			}
+			if except.process == t.process {
+				e.release(s)
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// release lets the threads go on that halt stopped.
+func (e *engine) release(s *Space) {
+	for t := range s.threads {
+		if t.held {
+			t.held = false
+			if t.stopped {
+				e.resume(t, 0)
+			}
+		}
+	}
+}
