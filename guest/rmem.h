@@ -470,9 +470,10 @@ __attribute__((always_inline)) static inline int rmem_read(rmem_desc desc, uint6
 /*
  * The atomics work on an 8-byte word (with 32 in the name: 4-byte) at off, which must be aligned at the owner, by offset
  * and by address. They are atomic against each other and against the owner's own atomic instructions. They return 0
- * when they were carried out, a cas that found another value included, and only then store what the word held before
- * in *old, if old is not NULL. Errors, all at once: RMEM_EDESC, RMEM_EPERM, RMEM_EALIGN, RMEM_ERANGE, RMEM_ESTALE,
- * RMEM_EINHIBIT, RMEM_EDOWN.
+ * when they were carried out, a cas that found another value included, and store in *old, if old is not NULL, what the
+ * word held before. With an error *old is the last operand (desired, addend, value), so that a cas that was refused does
+ * not look like one that took effect. Errors, all at once: RMEM_EDESC, RMEM_EPERM, RMEM_EALIGN, RMEM_ERANGE,
+ * RMEM_ESTALE, RMEM_EINHIBIT, RMEM_EDOWN.
  */
 
 /* If the word equals expected it becomes desired: so it did if *old == expected. */
@@ -480,7 +481,7 @@ static inline int rmem_cas(rmem_desc desc, uint64_t off, uint64_t expected, uint
 {
 	rmem_guard_();
 	RMEM_OLD_D_(RMEM_OP_CAS, 8, desired, off, desc, expected);
-	if (old != NULL && result_ == 0)
+	if (old != NULL)
 		*old = desired;
 	return (int)result_;
 }
@@ -490,7 +491,7 @@ static inline int rmem_fadd(rmem_desc desc, uint64_t off, uint64_t addend, uint6
 {
 	rmem_guard_();
 	RMEM_OLD_(RMEM_OP_FADD, 8, addend, off, desc);
-	if (old != NULL && result_ == 0)
+	if (old != NULL)
 		*old = addend;
 	return (int)result_;
 }
@@ -500,7 +501,7 @@ static inline int rmem_swap(rmem_desc desc, uint64_t off, uint64_t value, uint64
 {
 	rmem_guard_();
 	RMEM_OLD_(RMEM_OP_SWAP, 8, value, off, desc);
-	if (old != NULL && result_ == 0)
+	if (old != NULL)
 		*old = value;
 	return (int)result_;
 }
@@ -510,7 +511,7 @@ static inline int rmem_cas32(rmem_desc desc, uint64_t off, uint32_t expected, ui
 {
 	rmem_guard_();
 	RMEM_OLD_D_(RMEM_OP_CAS, 4, desired, off, desc, expected);
-	if (old != NULL && result_ == 0)
+	if (old != NULL)
 		*old = desired;
 	return (int)result_;
 }
@@ -520,7 +521,7 @@ static inline int rmem_fadd32(rmem_desc desc, uint64_t off, uint32_t addend, uin
 {
 	rmem_guard_();
 	RMEM_OLD_(RMEM_OP_FADD, 4, addend, off, desc);
-	if (old != NULL && result_ == 0)
+	if (old != NULL)
 		*old = addend;
 	return (int)result_;
 }
@@ -530,7 +531,7 @@ static inline int rmem_swap32(rmem_desc desc, uint64_t off, uint32_t value, uint
 {
 	rmem_guard_();
 	RMEM_OLD_(RMEM_OP_SWAP, 4, value, off, desc);
-	if (old != NULL && result_ == 0)
+	if (old != NULL)
 		*old = value;
 	return (int)result_;
 }

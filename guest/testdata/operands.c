@@ -55,7 +55,7 @@ static void on_sigill(int sig, siginfo_t *info, void *context)
 	for (i = 0; i < REGISTERS; i++)
 		printf(" %llx", (unsigned long long)get(u, i));
 	printf("\n");
-	if (op(pc) >= RMEM_OP_CAS && op(pc) <= RMEM_OP_SWAP)
+	if (op(pc) >= RMEM_OP_CAS && op(pc) <= RMEM_OP_SWAP && answer == 0)
 		set(u, v(pc), before);
 	set(u, 0, (uint64_t)answer);
 	PC(u) += length(pc);
@@ -130,12 +130,12 @@ int main(void)
 		WANT(rmem_read(18, 1, base, flags, flags), swab && !(flags & RMEM_NOTIFY) ? RMEM_ENOENT : RMEM_EINVAL);
 	}
 
-	/* An atomic that fails leaves *old alone, and one that succeeds stores what V came back with. */
+	/* An atomic that fails gives its operand back, and one that succeeds what V came back with. */
 	before = 0xfedcba9876543210;
 	WANT(rmem_cas(20, 8, 0x1111111111111111, 0x2222222222222222, &old), RMEM_ENOENT);
 	WANT(rmem_cas32(20, 8, 0x11111111, 0x22222222, &old32), RMEM_ENOENT);
-	WANT(old, 1234);
-	WANT(old32, 1234);
+	WANT(old, 0x2222222222222222);
+	WANT(old32, 0x22222222);
 	answer = 0;
 	WANT(rmem_cas(20, 8, 0x1111111111111111, 0x2222222222222222, &old), 0);
 	WANT(old, before);
