@@ -33,7 +33,7 @@
 
 enum { EXPORT = 1, REVOKE, INHIBIT, IMPORT, RELEASE, WRITE, READ, CAS, FADD, SWAP, FENCE, NOTIFY, WAIT, NODE, NODES };
 enum { NOTIFY_FLAG = 1 };
-enum { ERANGE_ = -3, EFAULT_ = -7, EINVAL_ = -8 };
+enum { ERANGE_ = -3, EFAULT_ = -7, EINVAL_ = -8, EDOWN_ = -11 };
 
 #define MAGIC 0x5A0Du
 #define GUARD 0x524d454dUL /* prctl of this number asks: is there anybody who serves the instructions? */
@@ -76,7 +76,7 @@ struct guest {
 static struct site sites[1024];
 static struct thread threads[MAXTHREADS], *last;
 static struct guest guests[2];
-static int nodes;
+static int nodes, ended;
 static uint8_t segment[2 << 20], staging[2 << 20];
 
 static void die(const char *what)
@@ -189,6 +189,16 @@ static void notify(int from)
 	}
 }
 
+/* Ends the wait of a guest whose peer has ended. */
+static void down(int node)
+{
+	struct guest *g = &guests[node];
+
+	if (g->asleep)
+		finish(g->asleep, &g->regs, g->width, EDOWN_, 0);
+	g->asleep = 0;
+}
+
 /* A thread stopped for SIGILL. Returns 0 if the signal is its own. */
 static int trapped(struct thread *t)
 {
@@ -249,6 +259,10 @@ static int trapped(struct thread *t)
 		break;
 	case WAIT: {
 		struct guest *g = &guests[t->node];
+		if (!g->notified && ended) {
+			result = EDOWN_;
+			break;
+		}
 		if (!g->notified) {
 			g->asleep = tid;
 			g->regs = r;
@@ -393,6 +407,8 @@ int main(int argc, char **argv)
 					failed = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 				if (failed) /* takes the other guest along: EXITKILL */
 					return failed;
+				ended = 1;
+				down(1 - i);
 			}
 			t->tid = 0;
 			continue;
