@@ -129,8 +129,8 @@ typedef int32_t rmem_seg;  /* a segment: memory of this program that others may 
 typedef int32_t rmem_desc; /* a descriptor: an imported segment of a node; < 0: an error */
 
 /*
- * What rmem_wait returns: the notifications of one importer since the last wait, joined to one event. Those of
- * different importers stay apart and come in the order of their first arrival.
+ * What rmem_wait returns: the notifications that came through one descriptor since the last wait, joined to one event.
+ * Those of different descriptors stay apart and come in the order of their first arrival.
  */
 typedef struct rmem_event {
 	uint32_t node;   /* who notified */

@@ -70,9 +70,9 @@ const (
 	OpNotify Op = 12
 )
 
-// Event is the notifications of one importer since the last Wait, joined to one.
-// Those of different importers stay apart and come in the order of their first
-// arrival.
+// Event is the notifications that came through one descriptor since the last Wait,
+// joined to one. Those of different descriptors stay apart and come in the order of
+// their first arrival.
 type Event struct {
 	Node   uint32 // who notified
 	Op     Op     // by what, last
