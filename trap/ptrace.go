@@ -225,6 +225,7 @@ func (e *engine) dispatch(ev event) {
 		e.observed(t)
 	case what == unix.PTRACE_EVENT_EXIT:
 		t.exiting = true
+		t.space.chooseReader()
 		e.resume(t, 0)
 	default:
 		e.resume(t, 0)

@@ -112,6 +112,16 @@ func (e *engine) restoreIll(t *Thread) {
 	}
 }
 
+// sendAgain makes a thread send itself the SIGILL that a trap consumed, as it was.
+// It is blocked, so it stays pending as before.
+func (e *engine) sendAgain(t *Thread, si *siginfo) {
+	e.borrow(t)
+	info := t.space.stub.scratch(si.bytes())
+	if _, err := e.syscall(t, unix.SYS_RT_TGSIGQUEUEINFO, uint64(t.process.pid), uint64(t.tid), uint64(unix.SIGILL), info); err != nil && err != ErrGone {
+		e.Log.Error("a pending SIGILL of the guest is lost", "tid", t.tid, "error", err)
+	}
+}
+
 // observed handles a system call that the filter shows: the thread is about to
 // enter it.
 func (e *engine) observed(t *Thread) {

@@ -44,7 +44,24 @@ func (s *Space) inherit(parent *Space) {
 
 func (s *Space) enter(t *Thread) {
 	s.threads[t] = struct{}{}
-	s.reader.CompareAndSwap(0, int32(t.tid))
+	s.chooseReader()
+}
+
+// chooseReader makes sure that the reader is a thread that is not about to end: a
+// leader that has ended stays for as long as its process, but without memory.
+func (s *Space) chooseReader() {
+	now := int(s.reader.Load())
+	for t := range s.threads {
+		if t.tid == now && !t.exiting {
+			return
+		}
+	}
+	for t := range s.threads {
+		if !t.exiting {
+			s.reader.Store(int32(t.tid))
+			return
+		}
+	}
 }
 
 // free gives back what is held for an address space that has ended.

@@ -125,12 +125,7 @@ func (e *engine) leave(t *Thread) {
 	s := t.space
 	delete(s.threads, t)
 	if len(s.threads) > 0 {
-		if int(s.reader.Load()) == t.tid {
-			for other := range s.threads {
-				s.reader.Store(int32(other.tid))
-				break
-			}
-		}
+		s.chooseReader()
 		return
 	}
 	s.dead = true

@@ -45,6 +45,10 @@ type siginfo struct {
 	_     [112]byte
 }
 
+func (si *siginfo) bytes() []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(si)), unsafe.Sizeof(*si))
+}
+
 func getSiginfo(tid int, si *siginfo) syscall.Errno {
 	_, _, errno := syscall.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_GETSIGINFO, uintptr(tid), 0, uintptr(unsafe.Pointer(si)), 0, 0)
 	return errno

@@ -41,8 +41,14 @@ func (e *engine) trapped(t *Thread) bool {
 		start = time.Now()
 	}
 	var si siginfo
-	if errno := getSiginfo(t.tid, &si); errno != 0 || si.code != illIllopn {
+	if errno := getSiginfo(t.tid, &si); errno != 0 {
 		return errno == unix.ESRCH
+	}
+	// A SIGILL that was sent before, while it was blocked, swallows the kernel's
+	// own: the thread has room for one. It could not come but by a trap.
+	merged := si.code != illIllopn && t.blocked
+	if si.code != illIllopn && !merged {
+		return false
 	}
 	if errno := getRegs(t.tid, &t.regs); errno != 0 {
 		return errno == unix.ESRCH
@@ -68,6 +74,9 @@ func (e *engine) trapped(t *Thread) bool {
 	}
 	if t.blocked || t.process.signals.ill.handler == sigIgn {
 		e.restoreIll(t)
+	}
+	if merged {
+		e.sendAgain(t, &si)
 	}
 	e.execute(t)
 	return true
