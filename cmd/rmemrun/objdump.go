@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"rmemrun/decode"
+)
+
+func (a *app) objdumpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "objdump FILE...",
+		Short: "List the remote-memory instructions of programs",
+		Long: `List the remote-memory instructions of programs, libraries or object files:
+address, function, bytes, operation, and the register of each operand.`,
+		Example: `  rmemrun objdump ./hello`,
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			var failure error
+			for i, name := range args {
+				if i > 0 {
+					fmt.Fprintln(a.stdout)
+				}
+				if err := a.objdump(name); err != nil {
+					fmt.Fprintf(a.stderr, "rmemrun: %v\n", err)
+					failure = &statusError{status: statusFailed}
+				}
+			}
+			return failure
+		},
+	}
+}
+
+func (a *app) objdump(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	sites, err := decode.Scan(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	switch len(sites) {
+	case 0:
+		_, err = fmt.Fprintf(a.stdout, "%s: no remote-memory instructions\n", name)
+		return err
+	case 1:
+		_, err = fmt.Fprintf(a.stdout, "%s: 1 remote-memory instruction\n", name)
+	default:
+		_, err = fmt.Fprintf(a.stdout, "%s: %d remote-memory instructions\n", name, len(sites))
+	}
+	if err != nil {
+		return err
+	}
+	// One width for the functions of this file: the texts stand in a column.
+	width := 0
+	for _, s := range sites {
+		width = max(width, len(function(s)))
+	}
+	for _, s := range sites {
+		_, err := fmt.Fprintf(a.stdout, "%8x  %-*s  %-26s  %v\n", s.Addr, width, function(s), fmt.Sprintf("% x", s.Bytes), s.Instruction)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func function(s decode.Site) string {
+	switch {
+	case s.Symbol == "":
+		return ""
+	case s.Offset == 0:
+		return "<" + s.Symbol + ">"
+	}
+	return fmt.Sprintf("<%s+%#x>", s.Symbol, s.Offset)
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"rmemrun/runtime"
+)
+
+// runFlags are the flags of a run.
+type runFlags struct {
+	nodes   int
+	label   bool
+	trace   string
+	summary bool
+	output  string
+	json    bool
+	engine  string
+}
+
+// everything is the value of --trace without a filter.
+const everything = "all"
+
+func (a *app) runCommand() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run [-n N] [flags] PROG [ARGS...] [: -n M PROG2 [ARGS...]]...",
+		Short: "Run programs on emulated nodes",
+		Long: `Run programs on emulated nodes, joined by an emulated ATM network.
+
+Each node runs one program; its remote-memory instructions are trapped and
+carried out. -n says how many nodes run PROG; after a colon another program
+follows with a number of its own. The nodes of the first program have the lowest
+numbers. Flags end at PROG: what follows it is the program's.
+
+Standard input goes to node 0; the others read nothing. Standard output and error
+are the programs' own. The exit status is that of the first program that fails,
+128+N if signal N ended it, which also ends the others; 125 if rmemrun cannot do its work,
+126 if PROG cannot be executed, 127 if it is not found, 2 for a wrong call.`,
+		Example: `  rmemrun -n 2 ./hello
+  rmemrun -n 2 --trace ./hello
+  rmemrun -n 8 -c ./jacobi 512
+  rmemrun -n 1 ./server : -n 7 ./client`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error { return a.runJob(c, &f, args) },
+	}
+	flags := c.Flags()
+	flags.SetInterspersed(false)
+	flags.IntVarP(&f.nodes, "nodes", "n", 1, "number of nodes that run PROG")
+	flags.BoolVar(&f.label, "label", false, "put \"[node] \" before each line that a program writes")
+	flags.StringVar(&f.trace, "trace", "", "print each instruction; `FILTER` is a comma list of operations, error, node=N; a ! before it shows the rest")
+	flags.Lookup("trace").NoOptDefVal = everything
+	flags.BoolVarP(&f.summary, "summary", "c", false, "print a table of the instructions at the end")
+	flags.StringVarP(&f.output, "output", "o", "", "write trace and table to `FILE` instead of standard error")
+	flags.BoolVar(&f.json, "json", false, "print trace and table as NDJSON, one object a line; with neither, the trace")
+	flags.StringVar(&f.engine, "engine", runtime.Engines()[0], "how instructions are trapped: "+strings.Join(runtime.Engines(), ", "))
+	complete(c, "engine", runtime.Engines()...)
+	return c
+}
+
+// runJob runs the programs of a command line.
+func (a *app) runJob(c *cobra.Command, f *runFlags, args []string) error {
+	if len(args) == 0 {
+		return usage("no program to run")
+	}
+	programs, err := parsePrograms(f.nodes, args)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(runtime.Engines(), f.engine) {
+		return usage("--engine=%s: it is %s", f.engine, strings.Join(runtime.Engines(), ", "))
+	}
+	view, done, err := a.view(f, programs)
+	if err != nil {
+		return err
+	}
+	job := &runtime.Job{
+		Programs: programs, Stdin: a.stdin, Stdout: a.stdout, Stderr: a.stderr,
+		Label: f.label, Engine: f.engine, Observer: view, Log: a.log(),
+	}
+	result, err := job.Run()
+	errView := done()
+	switch {
+	case err != nil:
+		return &statusError{result.Status, withHint(c, programs, result.Status, err)}
+	case result.Instructions == 0:
+		fmt.Fprintln(a.stderr, `rmemrun: no remote-memory instruction was executed; "rmemrun objdump PROG" shows whether the program has any, "rmemrun cc" builds one that does`)
+	}
+	if result.Status == 0 && errView != nil {
+		return &statusError{runtime.StatusFault, errView}
+	}
+	if result.Status == 0 {
+		return nil
+	}
+	return &statusError{result.Status, nil}
+}
+
+// withHint adds to the error of a program that was not found the command that
+// may have been meant.
+func withHint(c *cobra.Command, programs []runtime.Program, status int, err error) error {
+	name := programs[0].Path
+	if status != runtime.StatusNotFound || strings.Contains(name, "/") {
+		return err
+	}
+	if s := c.Root().SuggestionsFor(name); len(s) > 0 {
+		return fmt.Errorf("%w; was \"rmemrun %s\" meant?", err, strings.Join(s, `" or "rmemrun `))
+	}
+	if info, errStat := os.Stat(name); errStat == nil && info.Mode().IsRegular() {
+		return fmt.Errorf("%w; there is ./%s", err, name)
+	}
+	return err
+}
+
+// parsePrograms takes the words after the flags apart: PROG ARGS... [: -n M PROG2 ARGS...]...
+func parsePrograms(nodes int, args []string) ([]runtime.Program, error) {
+	var programs []runtime.Program
+	for total := 0; ; {
+		end := slices.Index(args, ":")
+		last := end < 0
+		if last {
+			end = len(args)
+		}
+		words := args[:end]
+		if len(words) == 0 {
+			return nil, usage("no program before or after a colon")
+		}
+		if nodes < 1 || nodes > runtime.MaxNodes-total {
+			return nil, usage("-n %d: a run has 1 to %d nodes", nodes, runtime.MaxNodes)
+		}
+		total += nodes
+		programs = append(programs, runtime.Program{Path: words[0], Args: words[1:], Nodes: nodes})
+		if last {
+			return programs, nil
+		}
+		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+		flags.SetInterspersed(false)
+		flags.SetOutput(io.Discard)
+		flags.IntVarP(&nodes, "nodes", "n", 1, "")
+		if err := flags.Parse(args[end+1:]); err != nil {
+			if errors.Is(err, pflag.ErrHelp) {
+				err = errors.New("--help")
+			}
+			return nil, usage("after a colon: %w; only -n can stand there", err)
+		}
+		args = flags.Args()
+	}
+}
