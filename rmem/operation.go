@@ -37,12 +37,14 @@ type Operation struct {
 	use    uint64 // counts finished uses; what was left behind by an earlier use does not match it
 	asleep bool   // the method has returned: Wake is due
 	parked parker // where a trace of it may be left, nil: nowhere
-	left   int    // requests under way, or circuits that Fence waits for
+	left   int    // requests under way, or circuits that a fence waits for
 
 	// what is carried, for circuit.issue
 	next *Operation // in the circuit's queue
 	request
-	pos uint64 // how much of a block has been requested
+	pos uint64 // how much of n has been requested
+
+	barrier barrier // for Space.reached
 }
 
 const (
@@ -122,23 +124,27 @@ func (o *Operation) Cancel(e Error) bool {
 	return true
 }
 
-// begin makes an operation active. From now on others may find and finish it.
-func (o *Operation) begin() {
-	o.mu.Lock()
+// begin makes an operation active, before anybody else knows of it. It returns
+// the use, by which others will know it.
+func (o *Operation) begin() uint64 {
 	o.result, o.asleep, o.parked, o.left, o.pos = OK, false, nil, 0, 0
 	o.state.Store(active)
-	o.mu.Unlock()
+	return o.use
 }
 
 // is reports whether the operation is still in the given use. o.mu is held.
 func (o *Operation) is(use uint64) bool { return o.use == use && o.state.Load() == active }
 
-// finish ends the use. o.mu is held.
-func (o *Operation) finish(e Error) {
+// finish ends the use, and returns the alarm that is due when o.mu, which is held, is released.
+func (o *Operation) finish(e Error) alarm {
 	o.result = e
 	o.use++
 	o.parked = nil
 	o.state.Store(done)
+	if !o.asleep {
+		return nil
+	}
+	return o.Wake
 }
 
 // refuse ends an operation that nobody but its owner knows of.
@@ -147,27 +153,35 @@ func (o *Operation) refuse(e Error) {
 	o.state.Store(done)
 }
 
-// complete finishes the operation if it is still in the given use, with what set
-// writes into it (nil: nothing), and wakes its owner if that sleeps.
-func (o *Operation) complete(use uint64, e Error, set func(*Operation)) bool {
+// A giver has a result for an operation.
+type giver interface {
+	give(*Operation)
+}
+
+// complete finishes the operation if it is still in the given use, with what from
+// gives it (nil: nothing), and wakes its owner if that sleeps.
+func (o *Operation) complete(use uint64, e Error, from giver) bool {
 	o.mu.Lock()
 	if !o.is(use) {
 		o.mu.Unlock()
 		return false
 	}
-	if set != nil {
-		set(o)
+	if from != nil {
+		from.give(o)
 	}
-	o.finish(e)
-	wake := o.Wake
-	if !o.asleep {
-		wake = nil
-	}
+	wake := o.finish(e)
 	o.mu.Unlock()
-	if wake != nil {
-		wake()
-	}
+	wake.call()
 	return true
+}
+
+// An alarm is an Operation.Wake that is due; nil: none is.
+type alarm func()
+
+func (a alarm) call() {
+	if a != nil {
+		a()
+	}
 }
 
 // settle is the last act of a method that began o: if o is not finished by
