@@ -1,0 +1,277 @@
+package runtime
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"time"
+
+	"rmemrun/decode"
+	"rmemrun/rmem"
+	"rmemrun/trap"
+)
+
+// A space is what a node keeps of one guest address space.
+type space struct {
+	*rmem.Space
+	shared map[rmem.Seg]*trap.Shared
+	// undelivered holds events whose wait named memory that could not be written. They go to the next wait.
+	undelivered map[rmem.Seg]rmem.Notification
+}
+
+// An execution is the instruction that one thread is executing. It stays with the thread and is used again for its next
+// instruction, so that an instruction costs no allocation.
+type execution struct {
+	op  rmem.Operation
+	tag uint64
+}
+
+// interrupted is what an operation is cancelled with when nobody will see its result.
+const interrupted = rmem.ETIMEDOUT
+
+// Begin makes the node's side of a new address space: no segments, no descriptors.
+func (n *node) Begin(s *trap.Space) {
+	s.User = &space{Space: n.rmem.NewSpace(), shared: map[rmem.Seg]*trap.Shared{}}
+}
+
+// End revokes and releases all that the address space had.
+func (n *node) End(s *trap.Space) {
+	sp := s.User.(*space)
+	sp.Close()
+	for _, m := range sp.shared {
+		s.Unshare(m)
+	}
+}
+
+// Execute carries out one instruction, or goes on with one that slept.
+func (n *node) Execute(c *trap.Call) {
+	x := n.execution(c)
+	sp := c.Space.User.(*space)
+	switch c.Cause {
+	case trap.First:
+		n.instructions++
+		x.op.Reset()
+		if n.events != nil {
+			n.trapped(c, x)
+		}
+		if result, done := n.begin(c, sp, x); done {
+			c.Return(result)
+			return
+		}
+	case trap.Woken:
+	case trap.Expired:
+		x.op.Cancel(rmem.ETIMEDOUT)
+	case trap.Interrupted:
+		if x.op.Cancel(interrupted) {
+			if n.events != nil {
+				n.events.emit(n.guestEvent(Restart, c, time.Now()))
+			}
+			return
+		}
+	case trap.Gone:
+		x.op.Cancel(interrupted)
+		return
+	}
+	if !x.op.Done() {
+		c.Sleep(c.Deadline, restartable(c.Inst.Op))
+		return
+	}
+	n.finish(c, sp, x)
+}
+
+// execution returns the thread's execution, making it at its first instruction.
+func (n *node) execution(c *trap.Call) *execution {
+	if x, ok := c.State.(*execution); ok {
+		return x
+	}
+	x := new(execution)
+	x.op.Wake = c.Thread.Wake
+	c.State = x
+	return x
+}
+
+// restartable reports whether an operation that sleeps may be given up for a signal and begun again: one that waits for
+// other guests, for as long as they like, and whose beginning has no effect of its own. The others wait for the network
+// alone, and a second beginning would be a second effect.
+func restartable(op decode.Op) bool {
+	return op == decode.Import || op == decode.Wait || op == decode.Fence
+}
+
+// begin begins the operation of c. Done reports that there is nothing to wait for, and result is what it returns;
+// otherwise x.op is done, or will be.
+func (n *node) begin(c *trap.Call, sp *space, x *execution) (result int64, done bool) {
+	seg, desc := rmem.Seg(int32(c.P)), rmem.Desc(int32(c.P))
+	width, notify := c.Inst.Width, c.Inst.Flags&decode.FlagNotify != 0
+	o := &x.op
+	switch c.Inst.Op {
+	case decode.Node:
+		return int64(n.id), true
+	case decode.Nodes:
+		return int64(n.nodes), true
+	case decode.Export:
+		return n.export(c, sp), true
+	case decode.Revoke:
+		return n.revoke(c, sp, seg), true
+	case decode.Inhibit:
+		return int64(sp.Inhibit(seg, int32(c.V) != 0)), true
+
+	case decode.Write:
+		sp.Write(o, desc, c.A, c.Memory(c.V), c.C, width, notify)
+	case decode.Read:
+		if c.Inst.Flags&decode.FlagAsync != 0 { // its memory outlives the instruction
+			sp.Read(o, desc, c.A, c.Space.Memory(c.V), c.C, width, true)
+		} else {
+			sp.Read(o, desc, c.A, c.Memory(c.V), c.C, width, false)
+		}
+	case decode.CAS:
+		sp.CAS(o, desc, c.A, width, c.D, c.V, notify)
+	case decode.FAdd:
+		sp.FAdd(o, desc, c.A, width, c.V, notify)
+	case decode.Swap:
+		sp.Swap(o, desc, c.A, width, c.V, notify)
+	case decode.Notify:
+		sp.Notify(o, desc, c.A)
+	case decode.Fence:
+		sp.Fence(o, desc)
+	case decode.Release:
+		sp.Release(o, desc)
+
+	case decode.Import:
+		name, e := readName(c)
+		if e != rmem.OK {
+			return int64(e), true
+		}
+		timeout := int32(c.V)
+		setDeadline(c, timeout)
+		sp.Import(o, name, int(int32(c.A)), rmem.Rights(uint32(c.D)), timeout != 0)
+	case decode.Wait:
+		if event, ok := sp.undelivered[seg]; ok {
+			delete(sp.undelivered, seg)
+			return n.deliver(c, sp, event), true
+		}
+		timeout := int32(c.A)
+		setDeadline(c, timeout)
+		sp.Wait(o, seg)
+		if timeout == 0 {
+			o.Cancel(rmem.ETIMEDOUT)
+		}
+	default: // decode gives no other
+		return int64(rmem.EINVAL), true
+	}
+	return 0, false
+}
+
+// finish returns the result of the operation, which is done, to the guest.
+func (n *node) finish(c *trap.Call, sp *space, x *execution) {
+	e := x.op.Result()
+	switch op := c.Inst.Op; {
+	case e != rmem.OK:
+		c.Return(int64(e))
+	case op.Atomic():
+		c.ReturnOld(0, x.op.Old())
+	case op == decode.Import:
+		c.Return(int64(x.op.Handle()))
+	case op == decode.Wait:
+		c.Return(n.deliver(c, sp, x.op.Event()))
+	default:
+		c.Return(0)
+	}
+}
+
+// setDeadline gives an instruction that has just begun its deadline, timeout milliseconds from now, unless timeout is
+// negative, for ever, or a signal has interrupted the instruction, which then keeps the deadline that it had.
+func setDeadline(c *trap.Call, timeout int32) {
+	if timeout > 0 && c.Deadline.IsZero() {
+		c.Deadline = time.Now().Add(time.Duration(timeout) * time.Millisecond)
+	}
+}
+
+// maxName is the length, in bytes, of the longest segment name.
+const maxName = 255
+
+// readName reads the name that c exports or imports.
+func readName(c *trap.Call) (string, rmem.Error) {
+	if c.C == 0 || c.C > maxName {
+		return "", rmem.EINVAL
+	}
+	name := make([]byte, c.C)
+	if _, err := c.Space.Read(c.P, name); err != nil {
+		return "", rmem.EFAULT
+	}
+	return string(name), rmem.OK
+}
+
+// export shares the guest's memory with the node and makes it a segment.
+func (n *node) export(c *trap.Call, sp *space) int64 {
+	base, length, rights := c.V, c.A, rmem.Rights(uint32(c.D))
+	name, e := readName(c)
+	if e != rmem.OK {
+		return int64(e)
+	}
+	if length == 0 || length > math.MaxInt64 || rights&(rmem.Read|rmem.Write|rmem.Atomic) == 0 || rights&^(rmem.Read|rmem.Write|rmem.Atomic|rmem.Quiet) != 0 {
+		return int64(rmem.EINVAL)
+	}
+	shared, err := c.Space.Share(base, length, rights&(rmem.Write|rmem.Atomic) != 0)
+	if err != nil {
+		e := shareError(err)
+		n.log.Warn("export refused", "segment", name, "pid", c.Space.PID(), "reason", err, "result", e.Name())
+		return int64(e)
+	}
+	seg, e := sp.Export(name, shared.Bytes, rights)
+	if e != rmem.OK {
+		c.Space.Unshare(shared)
+		return int64(e)
+	}
+	sp.shared[seg] = shared
+	return int64(seg)
+}
+
+// shareError is what a guest is told when its memory cannot be shared.
+func shareError(err error) rmem.Error {
+	switch {
+	case errors.Is(err, trap.ErrUnmapped), errors.Is(err, trap.ErrAccess), errors.Is(err, trap.ErrWrap), errors.Is(err, trap.ErrGone):
+		return rmem.EFAULT
+	case errors.Is(err, trap.ErrNoSpace):
+		return rmem.ENOSPC
+	default: // a stack, a shared mapping
+		return rmem.EINVAL
+	}
+}
+
+// revoke ends a segment and gives its memory back to the guest alone.
+func (n *node) revoke(c *trap.Call, sp *space, seg rmem.Seg) int64 {
+	if e := sp.Revoke(seg); e != rmem.OK {
+		return int64(e)
+	}
+	c.Space.Unshare(sp.shared[seg])
+	delete(sp.shared, seg)
+	delete(sp.undelivered, seg)
+	return 0
+}
+
+// eventSize is the size, in bytes, of an event in the guest's memory:
+//
+//	 0      4      8        16       24       32
+//	+------+------+--------+--------+--------+
+//	| node | op   | offset | len    | count  |   little endian
+//	+------+------+--------+--------+--------+
+const eventSize = 32
+
+// deliver writes the event that a wait has taken into the guest's memory. If it cannot be written the event is kept for
+// the next wait: none is ever lost.
+func (n *node) deliver(c *trap.Call, sp *space, event rmem.Notification) int64 {
+	var b [eventSize]byte
+	binary.LittleEndian.PutUint32(b[0:], uint32(event.Node))
+	binary.LittleEndian.PutUint32(b[4:], uint32(event.Op))
+	binary.LittleEndian.PutUint64(b[8:], event.Offset)
+	binary.LittleEndian.PutUint64(b[16:], event.Len)
+	binary.LittleEndian.PutUint64(b[24:], event.Count)
+	if _, err := c.Space.Write(c.V, b[:]); err != nil {
+		if sp.undelivered == nil {
+			sp.undelivered = map[rmem.Seg]rmem.Notification{}
+		}
+		sp.undelivered[rmem.Seg(int32(c.P))] = event
+		return int64(rmem.EFAULT)
+	}
+	return 0
+}

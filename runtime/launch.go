@@ -1,0 +1,271 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
+
+	"rmemrun/trap"
+)
+
+// grace is how long the other guests have to end after SIGTERM, when one has failed, before they are killed.
+const grace = 2 * time.Second
+
+// A run is a job that is running.
+type run struct {
+	job       *Job
+	log       hclog.Logger
+	nodes     []*node
+	directory *directory
+
+	mu     sync.Mutex
+	failed bool   // a guest has failed: the others are being ended
+	result Result // whose and what, once failed
+	err    error
+	kill   *time.Timer // kills what is left when grace is over
+}
+
+// Run runs the job until every process of every node has ended. The first guest that fails ends the others: SIGTERM, and
+// after two seconds SIGKILL.
+//
+// Signals to rmemrun: SIGTERM and SIGHUP go to the guests, and so do SIGINT and SIGQUIT unless they come from the terminal,
+// which has sent them to the guests too. rmemrun itself ends when its guests have.
+//
+// The error says why the job could not be run, or not to its end; Result.Status is then 125, 126 or 127, but the status of a
+// guest that failed before.
+func (j *Job) Run() (Result, error) {
+	nodes, err := j.nodes()
+	if err != nil {
+		return Result{Status: StatusFault, Node: -1}, err
+	}
+	newEngine, err := j.engine()
+	if err != nil {
+		return Result{Status: StatusFault, Node: -1}, err
+	}
+	paths := make([]string, len(j.Programs))
+	for i, p := range j.Programs {
+		path, status, err := find(p.Path)
+		if err != nil {
+			return Result{Status: status, Node: -1}, err
+		}
+		paths[i] = path
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return Result{Status: StatusFault, Node: -1}, fmt.Errorf("open what guests read and write by default: %w", err)
+	}
+	defer null.Close()
+
+	r := &run{job: j, log: j.Log, directory: newDirectory(nodes), result: Result{Node: -1}}
+	if r.log == nil {
+		r.log = hclog.NewNullLogger()
+	}
+	var events *stream
+	if j.Observer != nil {
+		events = &stream{start: time.Now(), observer: j.Observer}
+	}
+	network, err := newFabric(nodes)
+	if err != nil {
+		return Result{Status: StatusFault, Node: -1}, err
+	}
+	for id := range nodes {
+		n := newNode(id, nodes, network, r.directory, events, r.log)
+		n.engine = newEngine(n.engineConfig(r))
+		r.nodes = append(r.nodes, n)
+	}
+	stop := r.forwardSignals()
+	defer stop()
+
+	var labels labeller
+	var guests sync.WaitGroup
+	id := 0
+	for i, p := range j.Programs {
+		for range p.Nodes {
+			n := r.nodes[id]
+			command := trap.Command{
+				Path: paths[i], Args: append([]string{p.Path}, p.Args...), Env: j.environment(id, nodes),
+				Stdin: null, Stdout: orNull(j.Stdout, null), Stderr: orNull(j.Stderr, null),
+			}
+			if id == 0 {
+				command.Stdin = orNull(j.Stdin, null)
+			}
+			guests.Go(func() { r.guest(n, command, &labels) })
+			id++
+		}
+	}
+	guests.Wait()
+	labels.wait()
+	return r.end()
+}
+
+// orNull returns f, or null if there is no f.
+func orNull(f, null *os.File) *os.File {
+	if f == nil {
+		return null
+	}
+	return f
+}
+
+// find finds a program as a shell does, or says why it cannot, with the exit status for that.
+func find(name string) (path string, status int, err error) {
+	path, err = exec.LookPath(name)
+	var why *exec.Error
+	switch {
+	case err == nil, errors.Is(err, exec.ErrDot): // PATH names the current directory: so be it
+		return path, 0, nil
+	case errors.As(err, &why):
+		err = why.Err
+	}
+	status = StatusNotFound
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EISDIR) {
+		status = StatusNotExecutable
+	}
+	return "", status, fmt.Errorf("cannot run %s: %w", name, err)
+}
+
+// guest runs the guest of one node until its last process has ended, and then takes the node out of the job.
+func (r *run) guest(n *node, command trap.Command, labels *labeller) {
+	if r.job.Label {
+		for _, out := range []**os.File{&command.Stdout, &command.Stderr} {
+			w, err := labels.attach(n.id, *out)
+			if err != nil {
+				r.fail(n.id, StatusFault, err)
+				r.leave(n)
+				return
+			}
+			defer w.Close()
+			*out = w
+		}
+	}
+	n.report(&Event{Kind: Start, Path: command.Path})
+	ws, err := n.engine.Run(command)
+	status := exitStatus(ws)
+	if err != nil {
+		status = runStatus(err)
+		err = fmt.Errorf("node %d: %w", n.id, err)
+	}
+	n.report(&Event{Kind: Exit, Status: status})
+	if status != 0 {
+		r.fail(n.id, status, err)
+	}
+	r.leave(n)
+}
+
+// leave takes a node whose guest has ended out of the job: it answers nobody any more, and the others are told.
+func (r *run) leave(n *node) {
+	r.directory.Leave(n.id)
+	n.rmem.Close()
+	for _, other := range r.nodes {
+		if other != n {
+			other.rmem.PeerDown(n.id)
+		}
+	}
+}
+
+// fail notes that the guest of a node has failed. If it is the first, it ends the others.
+func (r *run) fail(id, status int, err error) {
+	r.mu.Lock()
+	if r.failed {
+		r.mu.Unlock()
+		if err != nil {
+			r.log.Debug("another guest failed", "node", id, "status", status, "error", err)
+		}
+		return
+	}
+	r.failed = true
+	r.result.Status, r.result.Node, r.err = status, id, err
+	r.kill = time.AfterFunc(grace, func() { r.signal(syscall.SIGKILL) })
+	r.mu.Unlock()
+	r.signal(syscall.SIGTERM)
+}
+
+// signal sends a signal to every guest. Engines take it before their guest has started and after it has ended.
+func (r *run) signal(sig syscall.Signal) {
+	for _, n := range r.nodes {
+		n.engine.Signal(sig)
+	}
+}
+
+// end returns the result when all guests have ended.
+func (r *run) end() (Result, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.kill != nil {
+		r.kill.Stop()
+	}
+	for _, n := range r.nodes {
+		r.result.Instructions += n.instructions
+	}
+	return r.result, r.err
+}
+
+// forwardSignals passes signals to rmemrun on to the guests until stop is called.
+func (r *run) forwardSignals() (stop func()) {
+	signals := make(chan os.Signal, 8)
+	for _, sig := range []os.Signal{unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGHUP} {
+		if !signal.Ignored(sig) { // nohup: guests ignore it too, as they inherit that
+			signal.Notify(signals, sig)
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case sig := <-signals:
+				if (sig == unix.SIGINT || sig == unix.SIGQUIT) && foreground() {
+					continue
+				}
+				r.signal(sig.(syscall.Signal))
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(done)
+	}
+}
+
+// foreground reports whether rmemrun's process group, which the guests are in too, is the one that the terminal sends
+// its signals to.
+func foreground() bool {
+	tty, err := os.Open("/dev/tty")
+	if err != nil {
+		return false
+	}
+	defer tty.Close()
+	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
+}
+
+// exitStatus is the status of a guest as a shell gives it.
+func exitStatus(ws syscall.WaitStatus) int {
+	if ws.Signaled() {
+		return StatusSignal + int(ws.Signal())
+	}
+	return ws.ExitStatus()
+}
+
+// runStatus is the exit status for an error of an engine: what a shell gives where execve says that the program cannot be
+// executed, and else our own fault, such as tracing that is not permitted.
+func runStatus(err error) int {
+	switch {
+	case errors.Is(err, syscall.ENOENT): // of a script's interpreter, too
+		return StatusNotFound
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.ENOEXEC), errors.Is(err, syscall.EISDIR),
+		errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ETXTBSY),
+		errors.Is(err, syscall.E2BIG), errors.Is(err, syscall.ELIBBAD):
+		return StatusNotExecutable
+	}
+	return StatusFault
+}

@@ -1,0 +1,63 @@
+package runtime
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"rmemrun/rmem"
+	"rmemrun/trap"
+)
+
+// A node is one emulated workstation: a guest, run by an engine; its segments and descriptors; its network interface. It is
+// the engine's trap.Handler and, if events are wanted, the rmem.Observer of its own memory.
+type node struct {
+	id, nodes int
+	engine    trap.Engine
+	rmem      *rmem.Node
+	events    *stream // nil: nobody observes
+	log       hclog.Logger
+
+	instructions uint64 // executed so far; the engine's thread counts
+}
+
+// newNode makes node id of a job of the given number of nodes, without its engine, and attaches it to the network.
+func newNode(id, nodes int, network *fabric, d *directory, events *stream, log hclog.Logger) *node {
+	n := &node{id: id, nodes: nodes, events: events, log: log.With("node", id)}
+	config := rmem.Config{
+		ID: id, Nodes: nodes, Network: network.ports[id], Directory: d, Log: n.log.Named("rmem"),
+	}
+	if events != nil {
+		config.Observer = n
+	}
+	n.rmem = rmem.New(config)
+	network.attach(id, n.rmem)
+	return n
+}
+
+// engineConfig is what the node's engine is made with.
+func (n *node) engineConfig(r *run) trap.Config {
+	config := trap.Config{
+		Handler: n,
+		Log:     n.log.Named("trap"),
+		Exited: func(ws syscall.WaitStatus) {
+			if status := exitStatus(ws); status != 0 { // before the rest of its tree has ended
+				r.fail(n.id, status, nil)
+			}
+		},
+	}
+	if n.events != nil {
+		config.Resumed = n.resumed
+	}
+	return config
+}
+
+// report gives an event of the node itself to the observer, if there is one.
+func (n *node) report(e *Event) {
+	if n.events == nil {
+		return
+	}
+	e.Node, e.Time = n.id, time.Since(n.events.start)
+	n.events.emit(e)
+}
