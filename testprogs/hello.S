@@ -23,8 +23,9 @@ event:
 message:
 	.ascii	"hello from node "
 digits:
-	.ascii	"   0"
-	.skip	20
+	.ascii	"   0\n"
+	.set	line_length, . - message
+	.skip	40 - line_length
 name:
 	.ascii	"greeting"
 	.set	name_length, . - name
@@ -34,8 +35,6 @@ text_guard:
 text_failed:
 	.ascii	"hello: a remote operation failed\n"
 	.set	failed_length, . - text_failed
-newline:
-	.ascii	"\n"
 
 	.text
 	.globl	_start
@@ -119,11 +118,7 @@ next_digit:
 	js	failed
 
 	leaq	greeting(%rip), %rsi
-	movl	$20, %edx
-	movl	$1, %edi
-	call	write
-	leaq	newline(%rip), %rsi
-	movl	$1, %edx
+	movl	$line_length, %edx
 	movl	$1, %edi
 	call	write
 

@@ -97,7 +97,7 @@ int main(int argc, char **argv)
 	rmem_desc collect;
 
 	size = argument(argc, argv, 1, "SIZE", 64, 1, 10000);
-	steps = argument(argc, argv, 2, "STEPS", 100, 0, 1000000);
+	steps = argument(argc, argv, 2, "STEPS", 500, 0, 1000000);
 	width = size + 2;
 	me = rmem_node();
 	nodes = rmem_nodes();
