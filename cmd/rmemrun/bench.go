@@ -1,0 +1,290 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+
+	"rmemrun/runtime"
+)
+
+// A benchOperation is one operation that rmemrun bench measures.
+type benchOperation struct {
+	name  string
+	size  int    // measured unless -s says otherwise, in bytes; 0: it has none
+	sizes string // what -s may say
+	max   int
+	nodes int // guests that the floor needs; rmemrun runs two
+
+	// What one figure is the time of, and whether that is a one-way or a
+	// round trip. A measured time is divided by trips.
+	direction, what string
+	trips           int
+}
+
+var benchOperations = []benchOperation{
+	{name: "write", size: 40, sizes: "1 to 1M", max: 1 << 20, nodes: 1, trips: 1, direction: "round trip",
+		what: "from a write to the next instruction; the data is deposited and acknowledged by then"},
+	{name: "read", size: 40, sizes: "1 to 1M", max: 1 << 20, nodes: 1, trips: 1, direction: "round trip",
+		what: "from a read to the next instruction"},
+	{name: "cas", size: 8, sizes: "4 or 8", max: 8, nodes: 1, trips: 1, direction: "round trip",
+		what: "from a compare-and-swap that succeeds to the next instruction"},
+	{name: "fadd", size: 8, sizes: "4 or 8", max: 8, nodes: 1, trips: 1, direction: "round trip",
+		what: "from a fetch-and-add to the next instruction"},
+	{name: "notify", nodes: 2, trips: 2, direction: "one way",
+		what: "from notify in one program to the return of wait in the other; half of there and back"},
+	{name: "block", size: 64 << 10, sizes: "1 to 1M", max: 1 << 20, nodes: 1, trips: 1, direction: "round trip",
+		what: "from a long write to the next instruction; the data is deposited and acknowledged by then"},
+}
+
+func findBenchOperation(name string) (benchOperation, error) {
+	i := slices.IndexFunc(benchOperations, func(o benchOperation) bool { return o.name == name })
+	if i < 0 {
+		return benchOperation{}, fmt.Errorf("there is no benchmark %q; there is %s", name, strings.Join(benchNames(), ", "))
+	}
+	return benchOperations[i], nil
+}
+
+func benchNames() []string {
+	names := make([]string, len(benchOperations))
+	for i, o := range benchOperations {
+		names[i] = o.name
+	}
+	return names
+}
+
+// measured gives the sizes that are measured when -s says what; empty: the operation's own.
+func (o benchOperation) measured(what string) ([]int, error) {
+	if what == "" {
+		return []int{o.size}, nil
+	}
+	if o.size == 0 {
+		return nil, fmt.Errorf("%s carries no data: it has no size", o.name)
+	}
+	sizes, err := parseSizes(what)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range sizes {
+		if n > o.max || o.max == 8 && n != 4 && n != 8 {
+			return nil, fmt.Errorf("%s of %d bytes cannot be measured; sizes are %s", o.name, n, o.sizes)
+		}
+	}
+	return sizes, nil
+}
+
+// parseSizes reads "40" or "8..1M": from the first, doubling, up to the second.
+func parseSizes(s string) ([]int, error) {
+	low, high, isRange := strings.Cut(s, "..")
+	from, err := parseSize(low)
+	if err != nil {
+		return nil, err
+	}
+	if !isRange {
+		return []int{from}, nil
+	}
+	to, err := parseSize(high)
+	if err != nil {
+		return nil, err
+	}
+	if to < from {
+		return nil, fmt.Errorf("size %q: %d is less than %d", s, to, from)
+	}
+	var sizes []int
+	for n := from; n <= to; n *= 2 {
+		sizes = append(sizes, n)
+	}
+	return sizes, nil
+}
+
+// parseSize reads a number of bytes from 1 on; K and M are 1024 and 1024².
+func parseSize(s string) (int, error) {
+	digits, unit := s, 1
+	switch {
+	case strings.HasSuffix(s, "K"):
+		digits, unit = s[:len(s)-1], 1<<10
+	case strings.HasSuffix(s, "M"):
+		digits, unit = s[:len(s)-1], 1<<20
+	}
+	n, err := strconv.ParseUint(digits, 10, 31)
+	if err != nil || n == 0 || n > 1<<30/uint64(unit) {
+		return 0, fmt.Errorf("size %q: not a number of bytes such as 40, 64K or 1M, or a range of them such as 8..1M", s)
+	}
+	return int(n) * unit, nil
+}
+
+// benchFlags are the flags of rmemrun bench.
+type benchFlags struct {
+	sizes  string
+	count  int
+	rounds int
+	cpus   string
+	engine string
+	format string
+}
+
+// benchCommand makes the command rmemrun bench.
+func (a *app) benchCommand() *cobra.Command {
+	var flags benchFlags
+	cmd := &cobra.Command{
+		Use:   "bench [" + strings.Join(benchNames(), "|") + "]",
+		Short: "Measure remote-memory instructions beside their floor",
+		Long: `bench measures how long remote-memory instructions take between two nodes, as
+the guest sees it, and beside them their floor: the same guest under a minimal
+tracer written in C, which serves the same instructions with the same system
+calls and does nothing else. The two run in turn, on the same CPU. Without an
+operation, all are measured.`,
+		Example: `  rmemrun bench                     all operations
+  rmemrun bench write               a write of 40 bytes
+  rmemrun bench read -s 8..1M       reads of 8, 16, 32 … bytes
+  rmemrun bench cas --format json   histograms and all`,
+		Args:      cobra.MaximumNArgs(1),
+		ValidArgs: benchNames(),
+		RunE: func(_ *cobra.Command, args []string) error {
+			b, err := newBench(flags, args)
+			if err != nil {
+				return &statusError{statusUsage, err}
+			}
+			b.log, b.stderr = a.log(), a.stderr
+			report, err := b.run()
+			if err != nil {
+				return &statusError{statusFailed, err}
+			}
+			if err := benchFormats[flags.format](a.stdout, report); err != nil {
+				return failed("print what was measured: %w", err)
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&flags.sizes, "size", "s", "", "bytes: one size, or a range that doubles, 8..1M (default: 40, 8 for atomics, 64K for block)")
+	f.IntVarP(&flags.count, "count", "n", 2000, "operations in a round, at most")
+	f.IntVar(&flags.rounds, "rounds", 10, "rounds")
+	f.StringVar(&flags.cpus, "cpus", "", "CPUs to run on, as in 0,2-3, or all (default: one)")
+	f.StringVar(&flags.engine, "engine", runtime.Engines()[0], "how instructions are trapped: "+strings.Join(runtime.Engines(), ", "))
+	f.StringVar(&flags.format, "format", "text", "text, json, perftest or osu")
+	complete(cmd, "engine", runtime.Engines()...)
+	complete(cmd, "format", "text", "json", "perftest", "osu")
+	cmd.AddCommand(benchGuestCommand())
+	return cmd
+}
+
+// A bench is a checked request to measure.
+type bench struct {
+	flags      benchFlags
+	operations []benchOperation
+	sizes      [][]int // for each operation
+	log        hclog.Logger
+	stderr     *os.File // of the guests, and where progress is shown
+}
+
+func newBench(flags benchFlags, args []string) (*bench, error) {
+	b := &bench{flags: flags, operations: benchOperations}
+	if !slices.Contains(runtime.Engines(), flags.engine) {
+		return nil, fmt.Errorf("--engine=%s: it is %s", flags.engine, strings.Join(runtime.Engines(), ", "))
+	}
+	if _, ok := benchFormats[flags.format]; !ok {
+		return nil, fmt.Errorf("--format=%s: it is text, json, perftest or osu", flags.format)
+	}
+	if flags.count < 1 || flags.rounds < 1 {
+		return nil, fmt.Errorf("--count %d, --rounds %d: both must be at least 1", flags.count, flags.rounds)
+	}
+	if len(args) == 1 {
+		o, err := findBenchOperation(args[0])
+		if err != nil {
+			return nil, err
+		}
+		b.operations = []benchOperation{o}
+	} else if flags.sizes != "" {
+		return nil, fmt.Errorf("-s %s: name the operation whose size it is, as in rmemrun bench write -s %[1]s", flags.sizes)
+	}
+	for _, o := range b.operations {
+		sizes, err := o.measured(flags.sizes)
+		if err != nil {
+			return nil, err
+		}
+		b.sizes = append(b.sizes, sizes)
+	}
+	return b, nil
+}
+
+// roundLimit bounds the time that a guest spends on one size in one round.
+const roundLimit = 100 * time.Millisecond
+
+// run measures everything.
+func (b *bench) run() (*benchReport, error) {
+	cpus, err := pinProcess(b.flags.cpus)
+	if err != nil {
+		return nil, err
+	}
+	// The measuring guest is this program; the tracer has a /proc/self of its own.
+	self := fmt.Sprintf("/proc/%d/exe", os.Getpid())
+	floor, err := buildFloor()
+	if err != nil {
+		return nil, err
+	}
+	defer floor.remove()
+
+	report := &benchReport{Version: 1, Machine: thisMachine(cpus, floor.compiler), Rounds: b.flags.rounds, Count: b.flags.count, NoFloor: floor.missing}
+	for i, o := range b.operations {
+		results, err := b.measure(self, o, b.sizes[i], floor)
+		if err != nil {
+			return nil, fmt.Errorf("bench %s: %w", o.name, err)
+		}
+		report.Results = append(report.Results, results...)
+	}
+	return report, nil
+}
+
+// measure runs the rounds of one operation: the engine and the floor in turn, which of
+// them begins changing from round to round, so that what drifts meets both.
+func (b *bench) measure(self string, o benchOperation, sizes []int, floor *benchFloor) ([]*benchResult, error) {
+	args := guestArgs{operation: o.name, sizes: sizes, count: b.flags.count, warmup: max(b.flags.count/10, 1), limit: roundLimit}
+	results := make([]*benchResult, len(sizes))
+	for i, size := range sizes {
+		cells, err := b.cells(self, o, size)
+		if err != nil {
+			return nil, err
+		}
+		results[i] = newBenchResult(o, size, cells)
+	}
+	bar := newProgress(b.stderr, "bench "+o.name, b.flags.rounds)
+	defer bar.end()
+	for round := range b.flags.rounds {
+		bar.show(round)
+		for turn := range 2 {
+			onFloor := (round+turn)%2 == 1
+			if onFloor && floor.missing != "" {
+				continue
+			}
+			samples, err := b.round(self, o, args, floor, onFloor)
+			if err != nil {
+				return nil, err
+			}
+			for i := range results {
+				if onFloor {
+					results[i].Floor = results[i].Floor.add("floor", samples[i], o)
+				} else {
+					results[i].Engine = results[i].Engine.add(b.flags.engine, samples[i], o)
+				}
+			}
+		}
+	}
+	for _, r := range results {
+		r.finish()
+	}
+	return results, nil
+}
+
+func (b *bench) round(self string, o benchOperation, args guestArgs, floor *benchFloor, onFloor bool) ([]guestSamples, error) {
+	if onFloor {
+		return floor.round(self, o.nodes, args, b.stderr)
+	}
+	return b.engineRound(self, args, nil)
+}
