@@ -109,6 +109,9 @@ func withHint(c *cobra.Command, programs []runtime.Program, status int, err erro
 	if status != runtime.StatusNotFound || strings.Contains(name, "/") {
 		return err
 	}
+	if len(name) < 3 { // similar to too much
+		return err
+	}
 	if s := c.Root().SuggestionsFor(name); len(s) > 0 {
 		return fmt.Errorf("%w; was \"rmemrun %s\" meant?", err, strings.Join(s, `" or "rmemrun `))
 	}
