@@ -1,7 +1,6 @@
 package rmem
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -58,7 +57,7 @@ func (h *handles[T]) add(t *T) (int32, bool) {
 		if index == maxPlaces {
 			return 0, false
 		}
-		grown := append(slices.Clip(old), new(place[T]))
+		grown := append(old, new(place[T])) // perhaps in the same array, behind what others look at
 		h.places.Store(&grown)
 	}
 	p := (*h.places.Load())[index]
