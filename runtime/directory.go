@@ -10,7 +10,6 @@ import (
 type directory struct {
 	mu       sync.Mutex
 	gone     []bool // by node
-	left     int    // how many are gone
 	records  map[key]rmem.Record
 	watchers map[*watcher]struct{}
 }
@@ -103,7 +102,6 @@ func (d *directory) Leave(node int) {
 		return
 	}
 	d.gone[node] = true
-	d.left++
 	for k := range d.records {
 		if k.node == node {
 			delete(d.records, k)
@@ -112,17 +110,6 @@ func (d *directory) Leave(node int) {
 	woken := d.take(func(w *watcher) bool { return w.node == node })
 	d.mu.Unlock()
 	wake(woken)
-}
-
-// Alone reports whether all nodes but this one have left. A job of one node is not alone: its guest has threads.
-func (d *directory) Alone(node int) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	others := d.left
-	if d.gone[node] {
-		others--
-	}
-	return len(d.gone) > 1 && others == len(d.gone)-1
 }
 
 // take removes and returns the watchers that match. d.mu is held.

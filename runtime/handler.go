@@ -201,6 +201,9 @@ func readName(c *trap.Call) (string, rmem.Error) {
 	return string(name), rmem.OK
 }
 
+// access is the rights that let an importer do something; an export has at least one of them.
+const access = rmem.Read | rmem.Write | rmem.Atomic
+
 // export shares the guest's memory with the node and makes it a segment.
 func (n *node) export(c *trap.Call, sp *space) int64 {
 	base, length, rights := c.V, c.A, rmem.Rights(uint32(c.D))
@@ -208,7 +211,7 @@ func (n *node) export(c *trap.Call, sp *space) int64 {
 	if e != rmem.OK {
 		return int64(e)
 	}
-	if length == 0 || length > math.MaxInt64 || rights&(rmem.Read|rmem.Write|rmem.Atomic) == 0 || rights&^(rmem.Read|rmem.Write|rmem.Atomic|rmem.Quiet) != 0 {
+	if length == 0 || length > math.MaxInt64 || rights&access == 0 || rights&^(access|rmem.Quiet) != 0 {
 		return int64(rmem.EINVAL)
 	}
 	shared, err := c.Space.Share(base, length, rights&(rmem.Write|rmem.Atomic) != 0)
