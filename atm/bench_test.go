@@ -4,7 +4,6 @@ import "testing"
 
 // A receiver that does what a node does with a cell, short of the memory.
 type decoder struct {
-	r    *Reassembler
 	n    int
 	fail error
 }
