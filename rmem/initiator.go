@@ -171,12 +171,14 @@ func (c *initiator) prepare(o *Operation) (p packet) {
 		return p
 	}
 
-	f := flight{op: o.op, swab: o.swab, offset: o.offset + o.pos, n: o.n, tag: o.Tag, o: o, use: o.use, dst: o.dst, pos: o.pos}
+	f := flight{
+		op: o.op, swab: o.swab, offset: o.offset + o.pos, n: min(o.n-o.pos, MaxBlock),
+		tag: o.Tag, o: o, use: o.use, dst: o.dst, pos: o.pos,
+	}
 	p.form, p.seq, p.tag = single, c.issued, o.Tag
 	p.header = header{op: o.op, offset: f.offset, length: o.n - o.pos}
-	if o.n > MaxCell || o.offset > maxCellOffset {
+	if f.offset > maxCellOffset || o.op == OpWrite && o.n > MaxCell {
 		p.form = block
-		f.n = min(o.n-o.pos, MaxBlock)
 	}
 	p.size = f.n
 	data := c.message[wordSize:]
