@@ -29,6 +29,7 @@ func TestScript(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("XDG_CACHE_HOME", filepath.Join(e.WorkDir, ".cache"))
 			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // else each rmemrun sleeps a second before it exits
 			for _, name := range []string{"NO_COLOR", "CC"} {
 				e.Setenv(name, "")
 			}
