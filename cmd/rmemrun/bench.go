@@ -20,7 +20,6 @@ type benchOperation struct {
 	size  int    // measured unless -s says otherwise, in bytes; 0: it has none
 	sizes string // what -s may say
 	max   int
-	nodes int // guests that the floor needs; rmemrun runs two
 
 	// What one figure is the time of, and whether that is a one-way or a
 	// round trip. A measured time is divided by trips.
@@ -29,17 +28,17 @@ type benchOperation struct {
 }
 
 var benchOperations = []benchOperation{
-	{name: "write", size: 40, sizes: "1 to 1M", max: 1 << 20, nodes: 1, trips: 1, direction: "round trip",
+	{name: "write", size: 40, sizes: "1 to 1M", max: 1 << 20, trips: 1, direction: "round trip",
 		what: "from a write to the next instruction; the data is deposited and acknowledged by then"},
-	{name: "read", size: 40, sizes: "1 to 1M", max: 1 << 20, nodes: 1, trips: 1, direction: "round trip",
+	{name: "read", size: 40, sizes: "1 to 1M", max: 1 << 20, trips: 1, direction: "round trip",
 		what: "from a read to the next instruction"},
-	{name: "cas", size: 8, sizes: "4 or 8", max: 8, nodes: 1, trips: 1, direction: "round trip",
+	{name: "cas", size: 8, sizes: "4 or 8", max: 8, trips: 1, direction: "round trip",
 		what: "from a compare-and-swap that succeeds to the next instruction"},
-	{name: "fadd", size: 8, sizes: "4 or 8", max: 8, nodes: 1, trips: 1, direction: "round trip",
+	{name: "fadd", size: 8, sizes: "4 or 8", max: 8, trips: 1, direction: "round trip",
 		what: "from a fetch-and-add to the next instruction"},
-	{name: "notify", nodes: 2, trips: 2, direction: "one way",
+	{name: "notify", trips: 2, direction: "one way",
 		what: "from notify in one program to the return of wait in the other; half of there and back"},
-	{name: "block", size: 64 << 10, sizes: "1 to 1M", max: 1 << 20, nodes: 1, trips: 1, direction: "round trip",
+	{name: "block", size: 64 << 10, sizes: "1 to 1M", max: 1 << 20, trips: 1, direction: "round trip",
 		what: "from a long write to the next instruction; the data is deposited and acknowledged by then"},
 }
 
@@ -229,7 +228,7 @@ func (b *bench) run() (*benchReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer floor.remove()
+	defer floor.close()
 
 	report := &benchReport{Version: 1, Machine: thisMachine(cpus, floor.compiler), Rounds: b.flags.rounds, Count: b.flags.count, NoFloor: floor.missing}
 	for i, o := range b.operations {
@@ -263,7 +262,7 @@ func (b *bench) measure(self string, o benchOperation, sizes []int, floor *bench
 			if onFloor && floor.missing != "" {
 				continue
 			}
-			samples, err := b.round(self, o, args, floor, onFloor)
+			samples, err := b.round(self, args, floor, onFloor)
 			if err != nil {
 				return nil, err
 			}
@@ -282,9 +281,9 @@ func (b *bench) measure(self string, o benchOperation, sizes []int, floor *bench
 	return results, nil
 }
 
-func (b *bench) round(self string, o benchOperation, args guestArgs, floor *benchFloor, onFloor bool) ([]guestSamples, error) {
+func (b *bench) round(self string, args guestArgs, floor *benchFloor, onFloor bool) ([]guestSamples, error) {
 	if onFloor {
-		return floor.round(self, o.nodes, args, b.stderr)
+		return floor.round(self, args, b.stderr)
 	}
 	return b.engineRound(self, args, nil)
 }

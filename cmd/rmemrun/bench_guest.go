@@ -17,9 +17,8 @@ import (
 )
 
 // The measuring guest is rmemrun itself, started as "rmemrun bench guest …" on two
-// nodes. Node 0 measures. Node 1 exports the segment, sleeps in wait, and
-// answers every notification with one. Under the floor node 1 is there for notify
-// only.
+// nodes. Node 0 measures. Node 1 exports the segment, tells node 0 by a notification
+// that it is ready, sleeps in wait, and answers every notification with one.
 
 const (
 	benchSegment     = "bench"
@@ -107,6 +106,10 @@ func measuringGuest(w io.Writer, args guestArgs) error {
 	d, err := rmem.Import(benchSegment, 1, rmem.Read|rmem.Write|rmem.Atomic, rmem.Forever)
 	if err != nil {
 		return fmt.Errorf("import: %w", err)
+	}
+	// From here on node 1 does nothing of itself.
+	if _, err := own.Wait(rmem.Forever); err != nil {
+		return fmt.Errorf("wait for node 1: %w", err)
 	}
 	buf := make([]byte, benchSegmentSize)
 	for i := range buf {
@@ -203,9 +206,12 @@ func answeringGuest() error {
 	if err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
-	what, d := "import", rmem.Desc(0)
-	d, err = rmem.Import(benchSegment, 0, rmem.Write, rmem.Forever)
-	for err == nil {
+	d, err := rmem.Import(benchSegment, 0, rmem.Write, rmem.Forever)
+	if err != nil {
+		return fmt.Errorf("import: %w", err)
+	}
+	what := "notify"
+	for err = d.Notify(0); err == nil; {
 		what = "wait"
 		if _, err = own.Wait(rmem.Forever); err == nil {
 			what, err = "notify", d.Notify(0)

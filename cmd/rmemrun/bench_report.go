@@ -148,10 +148,10 @@ func (r *benchReport) method() []string {
 	}
 	lines := []string{
 		fmt.Sprintf("%s (%d CPUs), %s, %s; %s.", m.CPU, m.CPUs, m.Kernel, m.Go, where),
-		fmt.Sprintf("Two nodes back to back; %d rounds of up to %d operations. Times in µs; one clock reading is in each.", r.Rounds, r.Count),
+		fmt.Sprintf("Two nodes back to back; %d × up to %d operations. Times in µs; one clock reading is in each.", r.Rounds, r.Count),
 	}
 	if r.NoFloor != "" {
-		return append(lines, "No floor: "+r.NoFloor+".")
+		return append(lines, "No floor: "+r.NoFloor)
 	}
 	return append(lines, "Floor: the same guest under a minimal C ptrace tracer, in turn with rmemrun.")
 }

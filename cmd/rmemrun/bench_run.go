@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	goruntime "runtime"
-	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -89,9 +88,9 @@ func takeSamples(f *os.File, sizes int) ([]guestSamples, error) {
 
 // A benchFloor is the tracer in C, compiled.
 type benchFloor struct {
-	dir      string
-	compiler string // and its version
-	missing  string // why there is none
+	tracer   *os.File // the program, which has no name any more
+	compiler string   // and its version
+	missing  string   // why there is none
 }
 
 // buildFloor compiles the tracer with $CC or cc. That there is no compiler is
@@ -108,42 +107,42 @@ func buildFloor() (*benchFloor, error) {
 	if err != nil {
 		return &benchFloor{missing: fmt.Sprintf("no C compiler %q in PATH; install one (Debian: apt install gcc libc6-dev) or set CC", cc)}, nil
 	}
+	// The directory is gone before anything is measured: nothing is left
+	// behind, however the bench ends.
 	dir, err := os.MkdirTemp("", "rmemrun-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for the floor: %w", err)
 	}
-	f := &benchFloor{dir: dir, compiler: firstLine(path, "--version")}
-	source := filepath.Join(dir, "tracer.c")
+	defer os.RemoveAll(dir)
+	source, program := filepath.Join(dir, "tracer.c"), filepath.Join(dir, "tracer")
 	if err := os.WriteFile(source, []byte(floors.Tracer), 0o600); err != nil {
-		f.remove()
 		return nil, fmt.Errorf("write the floor's source: %w", err)
 	}
-	var log bytes.Buffer
-	compile := exec.Command(path, "-O2", "-o", f.tracer(), source)
-	compile.Stdout, compile.Stderr = &log, &log
-	if err := compile.Run(); err != nil {
-		f.remove()
-		return &benchFloor{missing: fmt.Sprintf("%s cannot compile it: %v\n%s", cc, err, bytes.TrimSpace(log.Bytes()))}, nil
+	if out, err := exec.Command(path, "-O2", "-o", program, source).CombinedOutput(); err != nil {
+		why, _, _ := bytes.Cut(out, []byte("\n")) // the rest follows from it
+		return &benchFloor{missing: fmt.Sprintf("%s cannot compile it (%v) %s", cc, err, why)}, nil
 	}
-	return f, nil
+	tracer, err := os.Open(program)
+	if err != nil {
+		return nil, fmt.Errorf("open the floor's program: %w", err)
+	}
+	return &benchFloor{tracer: tracer, compiler: firstLine(path, "--version")}, nil
 }
 
-func (f *benchFloor) tracer() string { return filepath.Join(f.dir, "tracer") }
-
-func (f *benchFloor) remove() {
-	if f.dir != "" {
-		_ = os.RemoveAll(f.dir) // a directory in /tmp, of which nobody knows
+func (f *benchFloor) close() {
+	if f.tracer != nil {
+		f.tracer.Close()
 	}
 }
 
 // round runs the measuring guest under the tracer.
-func (f *benchFloor) round(self string, nodes int, args guestArgs, stderr *os.File) ([]guestSamples, error) {
+func (f *benchFloor) round(self string, args guestArgs, stderr *os.File) ([]guestSamples, error) {
 	out, err := newSampleFile()
 	if err != nil {
 		return nil, err
 	}
 	defer out.Close()
-	cmd := exec.Command(f.tracer(), append([]string{strconv.Itoa(nodes), self}, args.list()...)...)
+	cmd := exec.Command(fmt.Sprintf("/proc/self/fd/%d", f.tracer.Fd()), append([]string{self}, args.list()...)...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = guestEnv(), out, stderr
 	// The tracer ends with us, and its guests with it. The kernel means our
 	// thread by "us".

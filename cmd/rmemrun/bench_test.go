@@ -205,7 +205,7 @@ func TestBenchFigures(t *testing.T) {
 
 func TestBenchText(t *testing.T) {
 	const want = `Test (2 CPUs), Linux 6, go1; everything on CPU 0.
-Two nodes back to back; 2 rounds of up to 3 operations. Times in µs; one clock reading is in each.
+Two nodes back to back; 2 × up to 3 operations. Times in µs; one clock reading is in each.
 Floor: the same guest under a minimal C ptrace tracer, in turn with rmemrun.
 
 write, round trip: from a write to the next instruction; the data is deposited and acknowledged by then
@@ -223,7 +223,7 @@ notify, one way: from notify in one program to the return of wait in the other; 
 
 func TestBenchPerftest(t *testing.T) {
 	const want = `# Test (2 CPUs), Linux 6, go1; everything on CPU 0.
-# Two nodes back to back; 2 rounds of up to 3 operations. Times in µs; one clock reading is in each.
+# Two nodes back to back; 2 × up to 3 operations. Times in µs; one clock reading is in each.
 # Floor: the same guest under a minimal C ptrace tracer, in turn with rmemrun.
 ---------------------------------------------------------------------------------------
 # write, round trip: from a write to the next instruction; the data is deposited and acknowledged by then
@@ -242,13 +242,13 @@ func TestBenchPerftest(t *testing.T) {
 func TestBenchOSU(t *testing.T) {
 	const want = `# rmemrun bench write, round trip: from a write to the next instruction; the data is deposited and acknowledged by then
 # Test (2 CPUs), Linux 6, go1; everything on CPU 0.
-# Two nodes back to back; 2 rounds of up to 3 operations. Times in µs; one clock reading is in each.
+# Two nodes back to back; 2 × up to 3 operations. Times in µs; one clock reading is in each.
 # Floor: the same guest under a minimal C ptrace tracer, in turn with rmemrun.
 # Size            Latency (us)
 40                       20.01
 # rmemrun bench notify, one way: from notify in one program to the return of wait in the other; half of there and back
 # Test (2 CPUs), Linux 6, go1; everything on CPU 0.
-# Two nodes back to back; 2 rounds of up to 3 operations. Times in µs; one clock reading is in each.
+# Two nodes back to back; 2 × up to 3 operations. Times in µs; one clock reading is in each.
 # Floor: the same guest under a minimal C ptrace tracer, in turn with rmemrun.
 # Size            Latency (us)
 0                        10.00

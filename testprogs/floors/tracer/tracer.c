@@ -1,9 +1,9 @@
 /*
  * The floor of the ptrace engine: the least that a tracer can do to serve the remote-memory instructions of a guest.
  *
- *     tracer NODES PROGRAM [ARGUMENT...]
+ *     tracer PROGRAM [ARGUMENT...]
  *
- * It runs PROGRAM once for each of 1 or 2 nodes and carries out its instructions with the system calls that rmemrun's
+ * It runs PROGRAM on two nodes and carries out its instructions with the system calls that rmemrun's
  * engine makes for them, no more and no fewer:
  *
  *     wait4, PTRACE_GETSIGINFO, PTRACE_GETREGS, process_vm_readv (the instruction, and the source of a write),
@@ -31,6 +31,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { NODES_RUN = 2 };
 enum { EXPORT = 1, REVOKE, INHIBIT, IMPORT, RELEASE, WRITE, READ, CAS, FADD, SWAP, FENCE, NOTIFY, WAIT, NODE, NODES };
 enum { NOTIFY_FLAG = 1 };
 enum { ERANGE_ = -3, EFAULT_ = -7, EINVAL_ = -8, EDOWN_ = -11 };
@@ -75,8 +76,8 @@ struct guest {
 
 static struct site sites[1024];
 static struct thread threads[MAXTHREADS], *last;
-static struct guest guests[2];
-static int nodes, ended;
+static struct guest guests[NODES_RUN];
+static int ended; /* a guest has */
 static uint8_t segment[2 << 20], staging[2 << 20];
 
 static void die(const char *what)
@@ -179,8 +180,6 @@ static void notify(int from)
 {
 	struct guest *g = &guests[1 - from];
 
-	if (nodes == 1)
-		return;
 	if (g->asleep) {
 		finish(g->asleep, &g->regs, g->width, event(g->asleep, g->event), 0);
 		g->asleep = 0;
@@ -278,7 +277,7 @@ static int trapped(struct thread *t)
 		result = t->node;
 		break;
 	case NODES:
-		result = 2;
+		result = NODES_RUN;
 		break;
 	case EXPORT:
 	case REVOKE:
@@ -339,7 +338,7 @@ static int node_of(pid_t tid)
 			break;
 	if (f)
 		fclose(f);
-	return nodes == 2 && pid == guests[1].pid;
+	return pid == guests[1].pid;
 }
 
 /* Finds a thread; *new tells that it was not known before. */
@@ -371,26 +370,26 @@ int main(int argc, char **argv)
 	int i, live, new, status, failed = 0;
 	struct thread *t;
 
-	if (argc < 3 || (nodes = atoi(argv[1])) < 1 || nodes > 2) {
-		fprintf(stderr, "usage: tracer 1|2 PROGRAM [ARGUMENT...]\n");
+	if (argc < 2) {
+		fprintf(stderr, "usage: tracer PROGRAM [ARGUMENT...]\n");
 		return 2;
 	}
-	for (i = 0; i < nodes; i++) {
+	for (i = 0; i < NODES_RUN; i++) {
 		pid_t pid = fork();
 		if (pid < 0)
 			die("fork");
 		if (pid == 0)
-			child(argv + 2);
+			child(argv + 1);
 		guests[i].pid = pid;
 		if (wait4(pid, &status, __WALL, NULL) != pid || !WIFSTOPPED(status) ||
 		    ptrace(PTRACE_SETOPTIONS, pid, 0, PTRACE_O_EXITKILL | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_TRACESECCOMP))
 			die("tracing the guest");
 		find(pid, &new);
 	}
-	for (i = 0; i < nodes; i++)
+	for (i = 0; i < NODES_RUN; i++)
 		ptrace(PTRACE_CONT, guests[i].pid, 0, 0);
 
-	for (live = nodes; live > 0;) {
+	for (live = NODES_RUN; live > 0;) {
 		pid_t tid = wait4(-1, &status, __WALL, NULL);
 		if (tid < 0) {
 			if (errno == EINTR)
@@ -399,7 +398,7 @@ int main(int argc, char **argv)
 		}
 		t = find(tid, &new);
 		if (WIFEXITED(status) || WIFSIGNALED(status)) {
-			for (i = 0; i < nodes; i++) {
+			for (i = 0; i < NODES_RUN; i++) {
 				if (guests[i].pid != tid)
 					continue;
 				live--;
