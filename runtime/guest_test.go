@@ -89,8 +89,9 @@ func runGuests(t *testing.T, name string, nodes int, change func(*Job)) (Result,
 	var log bytes.Buffer
 	job := &Job{
 		Programs: []Program{{Path: self, Nodes: nodes}},
-		Env:      append(os.Environ(), guestVariable+"="+name),
-		Stdout:   writers[0], Stderr: writers[1],
+		// A guest with the race detector in it would sleep for a second before it exits.
+		Env:    append(os.Environ(), guestVariable+"="+name, "GORACE=atexit_sleep_ms=0"),
+		Stdout: writers[0], Stderr: writers[1],
 		Log: hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Debug}),
 	}
 	if change != nil {

@@ -17,7 +17,7 @@ import (
 
 const pages = "../../docs/commands"
 
-// TestPages runs the examples of docs/commands as they are printed, in one
+// TestPages runs the examples of README.md and docs/commands as they are printed, in one
 // directory for each page. Each block begins with "```console"; "$ " is a command,
 // what follows its output. Numbers that differ from run to run are
 // not compared, nor is the order of lines, since nodes write when they like. The
@@ -33,7 +33,7 @@ func TestPages(t *testing.T) {
 	if err != nil || names == nil {
 		t.Fatalf("no pages: %v", err)
 	}
-	for _, name := range names {
+	for _, name := range append(names, "../../README.md") {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			t.Parallel()
 			text, err := os.ReadFile(name)
