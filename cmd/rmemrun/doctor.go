@@ -21,8 +21,14 @@ import (
 type check struct {
 	name     string
 	required bool // without it no guest runs
-	// look returns what was found and, if that will not do, why, and what to do.
-	look func() (found string, problem error, remedy string)
+	look     func() result
+}
+
+// A result is what was found and, if that will not do, why, and what to do.
+type result struct {
+	found   string
+	problem error
+	remedy  string
 }
 
 // A finding is what a check has found, as --json prints it.
@@ -65,10 +71,10 @@ works less well or not at all. The exit status is 1 if anything has failed.`,
 func diagnose(checks []check) []finding {
 	var all []finding
 	for _, c := range checks {
-		found, problem, remedy := c.look()
-		f := finding{Check: c.name, Status: "ok", Found: found}
-		if problem != nil {
-			f.Problem, f.Remedy, f.Status = problem.Error(), remedy, "warn"
+		r := c.look()
+		f := finding{Check: c.name, Status: "ok", Found: r.found}
+		if r.problem != nil {
+			f.Problem, f.Remedy, f.Status = r.problem.Error(), r.remedy, "warn"
 			if c.required {
 				f.Status = "fail"
 			}
@@ -122,24 +128,24 @@ var checks = []check{
 	{"C compiler", false, cCompiler},
 }
 
-func processor() (string, error, string) {
+func processor() result {
 	found := goruntime.GOOS + "/" + goruntime.GOARCH
 	if found != "linux/amd64" {
-		return found, errors.New("guests run on linux/amd64"), "use an x86-64 machine; objdump and explain work here too"
+		return result{found, errors.New("guests run on linux/amd64"), "use an x86-64 machine; objdump and explain work here too"}
 	}
-	return found, nil, ""
+	return result{found, nil, ""}
 }
 
 // oldest is the oldest kernel that can do it: PTRACE_GET_SYSCALL_INFO came with it.
 var oldest = [2]int{5, 3}
 
-func kernel() (string, error, string) {
+func kernel() result {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
-		return "", err, "uname(2) has to be allowed"
+		return result{"", err, "uname(2) has to be allowed"}
 	}
 	release := unix.ByteSliceToString(u.Release[:])
-	return "Linux " + release, kernelOldEnough(release), fmt.Sprintf("install Linux %d.%d or later", oldest[0], oldest[1])
+	return result{"Linux " + release, kernelOldEnough(release), fmt.Sprintf("install Linux %d.%d or later", oldest[0], oldest[1])}
 }
 
 func kernelOldEnough(release string) error {
@@ -154,31 +160,32 @@ func kernelOldEnough(release string) error {
 }
 
 // yama reads who may trace whom. The check "guest" tries it.
-func yama() (string, error, string) {
+func yama() result {
 	b, err := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope")
 	if errors.Is(err, fs.ErrNotExist) {
-		return "no Yama: a process may trace its children", nil, ""
+		return result{"no Yama: a process may trace its children", nil, ""}
 	}
 	if err != nil {
-		return "", err, "/proc/sys has to be readable"
+		return result{"", err, "/proc/sys has to be readable"}
 	}
 	scope := strings.TrimSpace(string(b))
 	found := "kernel.yama.ptrace_scope = " + scope
-	problem, remedy := yamaScope(scope, capable(unix.CAP_SYS_PTRACE))
-	return found, problem, remedy
+	remedy, err := yamaScope(scope, capable(unix.CAP_SYS_PTRACE))
+	return result{found, err, remedy}
 }
 
-func yamaScope(scope string, privileged bool) (error, string) {
+// yamaScope says why a scope will not do, and what to do.
+func yamaScope(scope string, privileged bool) (remedy string, problem error) {
 	switch scope {
 	case "0", "1":
-		return nil, "" // a process may trace its children
+		return "", nil // a process may trace its children
 	case "2":
 		if privileged {
-			return nil, ""
+			return "", nil
 		}
-		return errors.New("only processes with CAP_SYS_PTRACE may trace"), "sysctl kernel.yama.ptrace_scope=1, or run rmemrun as root"
+		return "sysctl kernel.yama.ptrace_scope=1, or run rmemrun as root", errors.New("only processes with CAP_SYS_PTRACE may trace")
 	}
-	return errors.New("no process may trace"), "set kernel.yama.ptrace_scope=1 in /etc/sysctl.d and boot again: it cannot be lowered"
+	return "set kernel.yama.ptrace_scope=1 in /etc/sysctl.d and boot again: it cannot be lowered", errors.New("no process may trace")
 }
 
 // capable reports whether this process has a capability.
@@ -191,105 +198,105 @@ func capable(capability uint) bool {
 	return data[capability/32].Effective&(1<<(capability%32)) != 0
 }
 
-func seccompFilter() (string, error, string) {
+func seccompFilter() result {
 	const remedy = "build the kernel with CONFIG_SECCOMP_FILTER; in a container, use --security-opt seccomp=unconfined"
 	action := uint32(unix.SECCOMP_RET_TRACE)
 	if errno := seccompActionAvailable(&action); errno != 0 {
-		return "", fmt.Errorf("filters cannot report system calls to a tracer: %w", errno), remedy
+		return result{"", fmt.Errorf("filters cannot report system calls to a tracer: %w", errno), remedy}
 	}
-	return "a filter can report system calls to a tracer", nil, ""
+	return result{"a filter can report system calls to a tracer", nil, ""}
 }
 
-func memoryFile() (string, error, string) {
+func memoryFile() result {
 	const remedy = "memfd_create(2) has to be allowed: in a container, use --security-opt seccomp=unconfined"
 	fd, err := unix.MemfdCreate("rmemrun-doctor", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
-		return "", fmt.Errorf("memfd_create: %w", err), remedy
+		return result{"", fmt.Errorf("memfd_create: %w", err), remedy}
 	}
 	defer unix.Close(fd)
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_FUTURE_WRITE); err != nil {
-		return "", fmt.Errorf("seals: %w", err), remedy
+		return result{"", fmt.Errorf("seals: %w", err), remedy}
 	}
-	return "memory files can be made and sealed", nil, ""
+	return result{"memory files can be made and sealed", nil, ""}
 }
 
-func processMemory() (string, error, string) {
+func processMemory() result {
 	from, to := []byte{1}, []byte{0}
 	n, err := unix.ProcessVMReadv(os.Getpid(), []unix.Iovec{{Base: &to[0], Len: 1}}, []unix.RemoteIovec{{Base: addressOf(from), Len: 1}}, 0)
 	if err == nil && (n != 1 || to[0] != 1) {
 		err = errors.New("it read something else")
 	}
 	if err != nil {
-		return "", fmt.Errorf("process_vm_readv: %w", err), "build the kernel with CONFIG_CROSS_MEMORY_ATTACH; in a container, use --cap-add=SYS_PTRACE"
+		return result{"", fmt.Errorf("process_vm_readv: %w", err), "build the kernel with CONFIG_CROSS_MEMORY_ATTACH; in a container, use --cap-add=SYS_PTRACE"}
 	}
-	return "process_vm_readv works", nil, ""
+	return result{"process_vm_readv works", nil, ""}
 }
 
 // aGuest runs a guest, rmemrun itself, as every run does.
-func aGuest() (string, error, string) {
+func aGuest() result {
 	const remedy = "the checks above, or the message, say what is missing; in a container, use --cap-add=SYS_PTRACE --security-opt seccomp=unconfined"
 	self, err := os.Executable()
 	if err != nil {
-		return "", err, "/proc has to be mounted"
+		return result{"", err, "/proc has to be mounted"}
 	}
 	start := time.Now()
 	job := runtime.Job{Programs: []runtime.Program{{Path: self, Args: []string{"--version"}, Nodes: 1}}}
-	result, err := job.Run()
-	if err == nil && result.Status != 0 {
-		err = fmt.Errorf("it ended with status %d", result.Status)
+	ended, err := job.Run()
+	if err == nil && ended.Status != 0 {
+		err = fmt.Errorf("it ended with status %d", ended.Status)
 	}
 	if err != nil {
-		return "", fmt.Errorf("a guest could not be run: %w", err), remedy
+		return result{"", fmt.Errorf("a guest could not be run: %w", err), remedy}
 	}
-	return fmt.Sprintf("a program was traced to its end, in %s", format(time.Since(start))), nil, ""
+	return result{fmt.Sprintf("a program was traced to its end, in %s", format(time.Since(start))), nil, ""}
 }
 
 // container notes in what rmemrun runs: it explains what else is missing.
-func container() (string, error, string) {
+func container() result {
 	for file, name := range map[string]string{"/.dockerenv": "Docker", "/run/.containerenv": "Podman"} {
 		if _, err := os.Stat(file); err == nil {
-			return name, nil, ""
+			return result{name, nil, ""}
 		}
 	}
-	return "none that is known", nil, ""
+	return result{"none that is known", nil, ""}
 }
 
-func cpus() (string, error, string) {
+func cpus() result {
 	n := goruntime.NumCPU() // those that this process may run on
 	if n < 2 {
-		return "1 processor", errors.New("the nodes take turns, and no figure of a benchmark tells about the other machine"), "give rmemrun two processors or more"
+		return result{"1 processor", errors.New("the nodes take turns, and no figure of a benchmark tells about the other machine"), "give rmemrun two processors or more"}
 	}
-	return fmt.Sprintf("%d processors", n), nil, ""
+	return result{fmt.Sprintf("%d processors", n), nil, ""}
 }
 
 // directory looks where people compile their first program.
-func directory() (string, error, string) {
+func directory() result {
 	var s unix.Statfs_t
 	if err := unix.Statfs(".", &s); err != nil {
-		return "", err, "change to a directory that exists"
+		return result{"", err, "change to a directory that exists"}
 	}
 	if s.Flags&unix.ST_NOEXEC != 0 {
-		return "", errors.New("the current directory is mounted noexec: programs in it cannot be executed"), "build guests elsewhere, or mount it with exec"
+		return result{"", errors.New("the current directory is mounted noexec: programs in it cannot be executed"), "build guests elsewhere, or mount it with exec"}
 	}
-	return "programs in the current directory can be executed", nil, ""
+	return result{"programs in the current directory can be executed", nil, ""}
 }
 
-func perfCounters() (string, error, string) {
+func perfCounters() result {
 	attr := unix.PerfEventAttr{Type: unix.PERF_TYPE_SOFTWARE, Config: unix.PERF_COUNT_SW_TASK_CLOCK, Size: unix.PERF_ATTR_SIZE_VER0,
 		Bits: unix.PerfBitExcludeKernel | unix.PerfBitExcludeHv}
 	fd, err := unix.PerfEventOpen(&attr, 0, -1, -1, unix.PERF_FLAG_FD_CLOEXEC)
 	if err != nil {
-		return "", fmt.Errorf("perf_event_open: %w: perf cannot look at guests", err), "sysctl kernel.perf_event_paranoid=2; in a container, --cap-add=PERFMON"
+		return result{"", fmt.Errorf("perf_event_open: %w: perf cannot look at guests", err), "sysctl kernel.perf_event_paranoid=2; in a container, --cap-add=PERFMON"}
 	}
 	unix.Close(fd)
-	return "perf can count events of a process", nil, ""
+	return result{"perf can count events of a process", nil, ""}
 }
 
-func cCompiler() (string, error, string) {
+func cCompiler() result {
 	name := compiler(os.Getenv("CC"))[0]
 	path, err := exec.LookPath(name)
 	if err != nil {
-		return "", fmt.Errorf("there is no %s for rmemrun cc", name), "install gcc or clang, or set CC"
+		return result{"", fmt.Errorf("there is no %s for rmemrun cc", name), "install gcc or clang, or set CC"}
 	}
-	return path, nil, ""
+	return result{path, nil, ""}
 }

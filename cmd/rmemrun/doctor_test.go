@@ -10,14 +10,12 @@ import (
 )
 
 func TestDiagnose(t *testing.T) {
-	look := func(found string, problem error, remedy string) func() (string, error, string) {
-		return func() (string, error, string) { return found, problem, remedy }
-	}
+	look := func(r result) func() result { return func() result { return r } }
 	broken := errors.New("broken")
 	findings := diagnose([]check{
-		{"a", true, look("well", nil, "")},
-		{"b", true, look("", broken, "mend it")},
-		{"c", false, look("half", broken, "mend it")},
+		{"a", true, look(result{found: "well"})},
+		{"b", true, look(result{"", broken, "mend it"})},
+		{"c", false, look(result{"half", broken, "mend it"})},
 	})
 	want := []finding{
 		{"a", "ok", "well", "", ""}, {"b", "fail", "", "broken", "mend it"}, {"c", "warn", "half", "broken", "mend it"},
@@ -35,14 +33,14 @@ func TestChecks(t *testing.T) {
 		if c.name == "guest" {
 			continue // runs this binary as rmemrun: testdata/script/doctor.txtar
 		}
-		found, problem, remedy := c.look()
-		if problem == nil && found == "" {
+		r := c.look()
+		if r.problem == nil && r.found == "" {
 			t.Errorf("%s: nothing found and no problem", c.name)
 		}
-		if problem != nil && remedy == "" {
-			t.Errorf("%s: %v, and no remedy", c.name, problem)
+		if r.problem != nil && r.remedy == "" {
+			t.Errorf("%s: %v, and no remedy", c.name, r.problem)
 		}
-		t.Logf("%s: %s %v %s", c.name, found, problem, remedy)
+		t.Logf("%s: %+v", c.name, r)
 	}
 }
 
@@ -65,7 +63,7 @@ func TestYamaScope(t *testing.T) {
 	}{
 		{"0", false, true}, {"1", false, true}, {"2", false, false}, {"2", true, true}, {"3", false, false}, {"3", true, false}, {"", true, false},
 	} {
-		problem, remedy := yamaScope(c.scope, c.privileged)
+		remedy, problem := yamaScope(c.scope, c.privileged)
 		if (problem == nil) != c.ok || (problem != nil) != (remedy != "") {
 			t.Errorf("scope %q, privileged %v: %v, remedy %q", c.scope, c.privileged, problem, remedy)
 		}

@@ -92,8 +92,8 @@ func guestsRun() error {
 	}
 	for _, c := range checks {
 		if c.name == "ptrace" || c.name == "seccomp filter" {
-			if _, problem, remedy := c.look(); problem != nil {
-				return fmt.Errorf("%w: %s", problem, remedy)
+			if r := c.look(); r.problem != nil {
+				return fmt.Errorf("%w: %s", r.problem, r.remedy)
 			}
 		}
 	}
