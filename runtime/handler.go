@@ -50,7 +50,6 @@ func (n *node) Execute(c *trap.Call) {
 	switch c.Cause {
 	case trap.First:
 		n.instructions++
-		x.op.Reset()
 		if n.events != nil {
 			n.trapped(c, x)
 		}
@@ -217,7 +216,7 @@ func (n *node) export(c *trap.Call, sp *space) int64 {
 	shared, err := c.Space.Share(base, length, rights&(rmem.Write|rmem.Atomic) != 0)
 	if err != nil {
 		e := shareError(err)
-		n.log.Warn("export refused", "segment", name, "pid", c.Space.PID(), "reason", err, "result", e.Name())
+		n.log.Warn("export refused", "segment", name, "pid", c.Thread.PID(), "reason", err, "result", e.Name())
 		return int64(e)
 	}
 	seg, e := sp.Export(name, shared.Bytes, rights)

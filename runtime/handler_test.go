@@ -13,20 +13,16 @@ import (
 )
 
 // testNodes makes the nodes of a job without guests: the tests play the engines.
-func testNodes(t *testing.T, count int, observer func(*Event)) []*node {
+func testNodes(t testing.TB, count int) []*node {
 	t.Helper()
 	network, err := newFabric(count)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var events *stream
-	if observer != nil {
-		events = &stream{start: time.Now(), observer: observer}
-	}
 	d := newDirectory(count)
 	nodes := make([]*node, count)
 	for id := range nodes {
-		nodes[id] = newNode(id, count, network, d, events, hclog.NewNullLogger())
+		nodes[id] = newNode(id, count, network, d, nil, hclog.NewNullLogger())
 	}
 	t.Cleanup(func() {
 		for _, n := range nodes {
@@ -79,7 +75,7 @@ func (p *player) again(cause trap.Cause) int64 {
 func (p *player) space() *space { return p.call.Space.User.(*space) }
 
 // segment makes a segment without a guest's memory.
-func (p *player) segment(t *testing.T, name string, length int) rmem.Seg {
+func (p *player) segment(t testing.TB, name string, length int) rmem.Seg {
 	t.Helper()
 	seg, e := p.space().Export(name, make([]byte, length), rmem.Read|rmem.Write|rmem.Atomic)
 	if e != rmem.OK {
@@ -89,7 +85,7 @@ func (p *player) segment(t *testing.T, name string, length int) rmem.Seg {
 }
 
 // descriptor imports a segment.
-func (p *player) descriptor(t *testing.T, name string, node int) rmem.Desc {
+func (p *player) descriptor(t testing.TB, name string, node int) rmem.Desc {
 	t.Helper()
 	var o rmem.Operation
 	p.space().Import(&o, name, node, rmem.Read|rmem.Write|rmem.Atomic, false)
@@ -101,7 +97,7 @@ func (p *player) descriptor(t *testing.T, name string, node int) rmem.Desc {
 
 // Every instruction gives its operands to the operation it names, and its result back: seen by what only the right one does.
 func TestExecute(t *testing.T) {
-	nodes := testNodes(t, 2, nil)
+	nodes := testNodes(t, 2)
 	target := newPlayer(nodes[1], nil)
 	seg := target.segment(t, "box", 64)
 	p := newPlayer(nodes[0], nil)
@@ -202,7 +198,7 @@ func TestExecute(t *testing.T) {
 // waiter is a thread that sleeps in wait at node 1, with one at node 0 that can notify it.
 func waiter(t *testing.T, timeout int32) (w, notifier *player, desc uint64) {
 	t.Helper()
-	nodes := testNodes(t, 2, nil)
+	nodes := testNodes(t, 2)
 	w = newPlayer(nodes[1], nil)
 	seg := w.segment(t, "box", 64)
 	notifier = newPlayer(nodes[0], nil)
@@ -300,7 +296,7 @@ func TestWaiterDies(t *testing.T) {
 
 // A thread that sleeps does not keep another of its process, on the same engine, from executing.
 func TestThreadsOfOneSpace(t *testing.T) {
-	nodes := testNodes(t, 1, nil)
+	nodes := testNodes(t, 1)
 	sleeper := newPlayer(nodes[0], nil)
 	seg := sleeper.segment(t, "box", 64)
 	if got := sleeper.first(decode.Wait, 0, math.MaxUint32, uint64(seg), 0, 0, 0, 1); got != undecided {
@@ -340,7 +336,7 @@ func TestWaitEnds(t *testing.T) {
 
 // The end of an address space revokes what it exported.
 func TestEnd(t *testing.T) {
-	nodes := testNodes(t, 2, nil)
+	nodes := testNodes(t, 2)
 	owner, p := newPlayer(nodes[1], nil), newPlayer(nodes[0], nil)
 	owner.segment(t, "box", 64)
 	desc := uint64(p.descriptor(t, "box", 1))
@@ -352,48 +348,10 @@ func TestEnd(t *testing.T) {
 	newPlayer(nodes[1], nil).segment(t, "box", 64)
 }
 
-// One atomic leaves its whole story in the stream, in order, at both nodes.
-func TestStory(t *testing.T) {
-	type line struct {
-		kind Kind
-		net  rmem.Kind
-		node int
-		tag  uint64
-	}
-	var got []line
-	nodes := testNodes(t, 2, func(e *Event) {
-		l := line{kind: e.Kind, node: e.Node, tag: e.Tag}
-		if e.Net != nil {
-			l.net = e.Net.Kind
-		}
-		got = append(got, l)
-	})
-	target, p := newPlayer(nodes[1], nil), newPlayer(nodes[0], nil)
-	target.segment(t, "box", 64)
-	desc := uint64(p.descriptor(t, "box", 1))
-	got = nil
-	p.first(decode.FAdd, 1, 8, desc, 0, 0, 0, 8)
-	p.node.resumed(&p.call)
-	want := []line{
-		{Trap, 0, 0, 1}, {Decode, 0, 0, 1},
-		{Network, rmem.Sent, 0, 1}, {Network, rmem.Received, 1, 0}, {Network, rmem.Deposited, 1, 0},
-		{Network, rmem.Sent, 1, 0}, {Network, rmem.Received, 0, 1}, {Network, rmem.Completed, 0, 1},
-		{Resume, 0, 0, 1},
-	}
-	if len(got) != len(want) {
-		t.Fatalf("the story is %v, want %v", got, want)
-	}
-	for i := range want {
-		if got[i] != want[i] {
-			t.Errorf("event %d is %v, want %v", i, got[i], want[i])
-		}
-	}
-}
-
 // An instruction costs the handler no allocation, nor does all that lies under it: memory, adaptation layer, network.
 func TestExecuteAllocations(t *testing.T) {
 	for _, count := range []int{1, 2, 3} {
-		nodes := testNodes(t, count, nil)
+		nodes := testNodes(t, count)
 		target, p := newPlayer(nodes[count-1], nil), newPlayer(nodes[0], nil)
 		target.segment(t, "box", 64)
 		desc := uint64(p.descriptor(t, "box", count-1))
@@ -404,25 +362,13 @@ func TestExecuteAllocations(t *testing.T) {
 }
 
 func BenchmarkExecute(b *testing.B) {
-	network, err := newFabric(2)
-	if err != nil {
-		b.Fatal(err)
-	}
-	d := newDirectory(2)
-	var nodes [2]*node
-	for id := range nodes {
-		nodes[id] = newNode(id, 2, network, d, nil, hclog.NewNullLogger())
-		defer nodes[id].rmem.Close()
-	}
+	nodes := testNodes(b, 2)
 	target, p := newPlayer(nodes[1], nil), newPlayer(nodes[0], nil)
-	if _, e := target.space().Export("box", make([]byte, 64), rmem.Atomic); e != rmem.OK {
-		b.Fatal(e)
-	}
-	var o rmem.Operation
-	p.space().Import(&o, "box", 1, rmem.Atomic, false)
+	target.segment(b, "box", 64)
+	desc := uint64(p.descriptor(b, "box", 1))
 	b.ReportAllocs()
 	for b.Loop() {
-		if got := p.first(decode.FAdd, 1, 8, uint64(o.Handle()), 0, 0, 0, 8); got != 0 {
+		if got := p.first(decode.FAdd, 1, 8, desc, 0, 0, 0, 8); got != 0 {
 			b.Fatal(got)
 		}
 	}

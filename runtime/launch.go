@@ -118,12 +118,16 @@ func orNull(f, null *os.File) *os.File {
 // find finds a program as a shell does, or says why it cannot, with the exit status for that.
 func find(name string) (path string, status int, err error) {
 	path, err = exec.LookPath(name)
-	var why *exec.Error
-	switch {
-	case err == nil, errors.Is(err, exec.ErrDot): // PATH names the current directory: so be it
+	if err == nil || errors.Is(err, exec.ErrDot) { // PATH names the current directory: so be it
 		return path, 0, nil
-	case errors.As(err, &why):
-		err = why.Err
+	}
+	var look *exec.Error
+	if errors.As(err, &look) {
+		err = look.Err
+	}
+	var stat *fs.PathError
+	if errors.As(err, &stat) {
+		err = stat.Err
 	}
 	status = StatusNotFound
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EISDIR) {

@@ -55,7 +55,7 @@ func (n *node) resumed(c *trap.Call) {
 func (n *node) guestEvent(kind Kind, c *trap.Call, t time.Time) *Event {
 	return &Event{
 		Time: n.events.since(t), Kind: kind, Node: n.id,
-		PID: c.Space.PID(), TID: c.Thread.TID(), Tag: c.State.(*execution).tag,
+		PID: c.Thread.PID(), TID: c.Thread.TID(), Tag: c.State.(*execution).tag,
 		Inst: c.Inst, PC: c.PC, Code: c.Code, V: c.V, A: c.A, P: c.P, C: c.C, D: c.D,
 	}
 }
