@@ -34,8 +34,11 @@ type port struct {
 	next   uint16
 	// tamper, if set, sees every cell that leaves; false: it is lost.
 	tamper func(c *atm.Cell) bool
-	queue  chan atm.Cell
 	limit  uint16
+
+	queue  []atm.Cell // however many there are
+	more   *sync.Cond // on mu
+	closed bool
 }
 
 type route struct {
@@ -46,10 +49,10 @@ type route struct {
 }
 
 func newFabric(t testing.TB, nodes int, options ...func(*fabric, *Config)) *fabric {
-	t.Helper()
 	f := &fabric{names: newNames()}
 	for i := range nodes {
 		f.ports = append(f.ports, &port{f: f, id: i, next: uint16(atm.FirstUserVCI + nodes), limit: 4094})
+		f.ports[i].more = sync.NewCond(&f.ports[i].mu)
 	}
 	for i, p := range f.ports {
 		for j, q := range f.ports {
@@ -65,15 +68,13 @@ func newFabric(t testing.TB, nodes int, options ...func(*fabric, *Config)) *fabr
 	}
 	if f.queued {
 		for _, p := range f.ports {
-			p.queue = make(chan atm.Cell, 1<<16)
-			f.stop.Go(func() {
-				for c := range p.queue {
-					p.deliver(&c)
-				}
-			})
+			f.stop.Go(p.run)
 		}
 	}
-	t.Cleanup(f.close)
+	if t != nil { // else the caller closes it
+		t.Helper()
+		t.Cleanup(f.close)
+	}
 	return f
 }
 
@@ -84,8 +85,8 @@ func (f *fabric) close() {
 	if f.queued {
 		for _, p := range f.ports {
 			p.mu.Lock()
-			close(p.queue)
-			p.queue = nil
+			p.closed = true
+			p.more.Signal()
 			p.mu.Unlock()
 		}
 		f.stop.Wait()
@@ -171,8 +172,27 @@ func (p *port) Send(c *atm.Cell) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.queue != nil {
-		p.queue <- *c
+	p.queue = append(p.queue, *c)
+	p.more.Signal()
+}
+
+// run delivers what is queued.
+func (p *port) run() {
+	var cells []atm.Cell
+	for {
+		p.mu.Lock()
+		for len(p.queue) == 0 && !p.closed {
+			p.more.Wait()
+		}
+		if p.closed {
+			p.mu.Unlock()
+			return
+		}
+		cells, p.queue = p.queue, cells[:0]
+		p.mu.Unlock()
+		for i := range cells {
+			p.deliver(&cells[i])
+		}
 	}
 }
 

@@ -189,7 +189,7 @@ func (s *segment) pop() {
 func (s *segment) orphan(r *ring) {
 	s.bell.Lock()
 	defer s.bell.Unlock()
-	if !r.queued {
+	if s.closed || !r.queued {
 		return
 	}
 	for _, o := range s.orphans {
