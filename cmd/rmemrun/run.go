@@ -87,19 +87,21 @@ func (a *app) runJob(c *cobra.Command, f *runFlags, args []string) error {
 	}
 	result, err := job.Run()
 	errView := done()
-	switch {
-	case err != nil:
+	if err != nil {
 		return &statusError{result.Status, withHint(c, programs, result.Status, err)}
-	case result.Instructions == 0:
+	}
+	if result.Instructions == 0 {
 		fmt.Fprintln(a.stderr, `rmemrun: no remote-memory instruction was executed; "rmemrun objdump PROG" shows whether the program has any, "rmemrun cc" builds one that does`)
 	}
-	if result.Status == 0 && errView != nil {
+	switch {
+	case result.Status != 0 && len(programs)+programs[0].Nodes > 2: // of several nodes; one speaks for itself
+		return &statusError{result.Status, fmt.Errorf("node %d failed with status %d, which ended the others", result.Node, result.Status)}
+	case result.Status != 0:
+		return &statusError{result.Status, nil}
+	case errView != nil:
 		return &statusError{runtime.StatusFault, errView}
 	}
-	if result.Status == 0 {
-		return nil
-	}
-	return &statusError{result.Status, nil}
+	return nil
 }
 
 // withHint adds to the error of a program that was not found the command that
