@@ -20,6 +20,7 @@ import (
 	"unsafe"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 
 	"rmemrun/decode"
 	guest "rmemrun/guest/go/rmem"
@@ -46,6 +47,8 @@ var guests = map[string]func() error{
 	"exec":      execGuest,
 	"idle":      idleGuest,
 	"nothing":   func() error { return nil },
+
+	"foreground": foregroundProcess, // no guest: it plays rmemrun
 }
 
 func init() {
@@ -609,5 +612,57 @@ func TestErrorNumbers(t *testing.T) {
 		if got := guest.Error(number); got.Error() == "" || number.Name() == "" {
 			t.Errorf("error %d has no text for the guest, or no name for the node", number)
 		}
+	}
+}
+
+// foregroundProcess says whether it is in the foreground of its terminal, and then whether a child in a process group of its
+// own is.
+func foregroundProcess() error {
+	fmt.Println(foreground())
+	if len(os.Args) > 1 {
+		return nil
+	}
+	child := exec.Command("/proc/self/exe", "child")
+	child.Stdout, child.Stderr = os.Stdout, os.Stderr
+	child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return child.Run()
+}
+
+func TestForeground(t *testing.T) {
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skipf("no terminal can be had: %v", err)
+	}
+	defer master.Close()
+	fd := int(master.Fd())
+	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	terminal, err := os.OpenFile(fmt.Sprint("/dev/pts/", number), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	var out bytes.Buffer
+	process := exec.Command("/proc/self/exe")
+	process.Env = append(os.Environ(), guestVariable+"=foreground")
+	process.Stdin, process.Stdout, process.Stderr = terminal, &out, &out
+	process.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := process.Run(); err != nil || out.String() != "true\nfalse\n" {
+		t.Errorf("a foreground process and its background child are in the foreground: %q, error %v", out.String(), err)
+	}
+
+	// Without a terminal nobody else sends the guests their signals.
+	out.Reset()
+	process = exec.Command("/proc/self/exe", "child")
+	process.Env = append(os.Environ(), guestVariable+"=foreground")
+	process.Stdout, process.Stderr = &out, &out
+	process.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := process.Run(); err != nil || out.String() != "false\n" {
+		t.Errorf("a process without a terminal is in the foreground: %q, error %v", out.String(), err)
 	}
 }
