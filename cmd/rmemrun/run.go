@@ -94,7 +94,7 @@ func (a *app) runJob(c *cobra.Command, f *runFlags, args []string) error {
 		fmt.Fprintln(a.stderr, `rmemrun: no remote-memory instruction was executed; "rmemrun objdump PROG" shows whether the program has any, "rmemrun cc" builds one that does`)
 	}
 	switch {
-	case result.Status != 0 && len(programs)+programs[0].Nodes > 2: // of several nodes; one speaks for itself
+	case result.Status != 0 && (len(programs) > 1 || programs[0].Nodes > 1): // one node speaks for itself
 		return &statusError{result.Status, fmt.Errorf("node %d failed with status %d, which ended the others", result.Node, result.Status)}
 	case result.Status != 0:
 		return &statusError{result.Status, nil}
