@@ -140,11 +140,12 @@ func (o *Operation) finish(e Error) alarm {
 	o.result = e
 	o.use++
 	o.parked = nil
-	o.state.Store(done)
-	if !o.asleep {
-		return nil
+	var due alarm
+	if o.asleep {
+		due = o.Wake
 	}
-	return o.Wake
+	o.state.Store(done) // from here on the owner, who may be awake for another reason, begins anew without the lock
+	return due
 }
 
 // refuse ends an operation that nobody but its owner knows of.
