@@ -15,6 +15,8 @@ func runBench(t *testing.T, args ...string) *benchReport {
 	}
 	cmd := exec.Command("/proc/self/exe", append([]string{"bench", "--format", "json"}, args...)...)
 	cmd.Stderr = os.Stderr
+	// Built with -race, a guest would sleep for a second at its end.
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("rmemrun bench %v: %v\n%s", args, err, out)
