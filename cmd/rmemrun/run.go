@@ -93,13 +93,16 @@ func (a *app) runJob(c *cobra.Command, f *runFlags, args []string) error {
 	if result.Instructions == 0 {
 		fmt.Fprintln(a.stderr, `rmemrun: no remote-memory instruction was executed; "rmemrun objdump PROG" shows whether the program has any, "rmemrun cc" builds one that does`)
 	}
+	if errView != nil {
+		fmt.Fprintf(a.stderr, "rmemrun: %v\n", errView)
+	}
 	switch {
 	case result.Status != 0 && (len(programs) > 1 || programs[0].Nodes > 1): // one node speaks for itself
 		return &statusError{result.Status, fmt.Errorf("node %d failed with status %d, which ended the others", result.Node, result.Status)}
 	case result.Status != 0:
-		return &statusError{result.Status, nil}
+		return &statusError{status: result.Status}
 	case errView != nil:
-		return &statusError{runtime.StatusFault, errView}
+		return &statusError{status: runtime.StatusFault}
 	}
 	return nil
 }
