@@ -22,6 +22,8 @@ type engine struct {
 	// Events that were read while waiting for another. Their tracees are stopped.
 	queue []event
 
+	turn uint // counts events
+
 	// First stops of children whose parent's event has not come yet.
 	orphans map[int]unix.WaitStatus
 
@@ -37,6 +39,9 @@ type engine struct {
 		killed  bool // SIGKILL was asked for before the start
 	}
 }
+
+// fairness is how many events a thread may have in a row while others wait.
+const fairness = 16
 
 // event is one report of wait4.
 type event struct {
@@ -93,7 +98,8 @@ func (e *engine) Signal(sig syscall.Signal) {
 func (e *engine) next() (ev event, ok bool) {
 	if len(e.queue) == 0 {
 		ev, ok = e.wait(0)
-		if !ok || len(e.threads) == 1 {
+		e.turn++
+		if !ok || len(e.threads) == 1 || e.turn%fairness != 0 {
 			return ev, ok
 		}
 		// The kernel looks for events in the same order each time, so a thread
