@@ -53,7 +53,7 @@ func AMD64(code []byte) (Instruction, error) {
 	}
 	value, ok := x.Args[0].(x86asm.Reg)
 	mem, ok2 := x.Args[1].(x86asm.Mem)
-	if !ok || !ok2 || mem.Base == 0 || mem.Segment != 0 {
+	if !ok || !ok2 {
 		return Instruction{}, errForm
 	}
 	if mem.Index == 0 { // index 100 without REX.X

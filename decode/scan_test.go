@@ -87,6 +87,24 @@ func TestScanWindows(t *testing.T) {
 	}
 }
 
+// TestScanAlignment: arm64 instructions stand at multiples of 4, wherever the code begins.
+func TestScanAlignment(t *testing.T) {
+	code, err := Encode(Instruction{Arch: ArchARM64, Op: Node, Width: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for before := range 8 {
+		file := image(elf.EM_AARCH64, 0x401002, append(make([]byte, before), code...))
+		sites, err := Scan(bytes.NewReader(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := (2+before)%4 == 0; (len(sites) == 1) != want {
+			t.Errorf("%d bytes before: found %+v", before, sites)
+		}
+	}
+}
+
 func TestScanFiles(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("the fixtures are x86-64 programs")
@@ -95,10 +113,12 @@ func TestScanFiles(t *testing.T) {
 	const (
 		named = "_start+8 write.notify desc=rdi, offset=rsi, source=rbx, length=rcx\n" +
 			"helper+0 cas64 desc=rdi, offset=r9, expected=rdx, desired=r10\n" +
-			"helper+24 fence desc=rdi\n"
+			"helper+24 fence desc=rdi\n" +
+			"+0 node\n"
 		anonymous = "+0 write.notify desc=rdi, offset=rsi, source=rbx, length=rcx\n" +
 			"+0 cas64 desc=rdi, offset=r9, expected=rdx, desired=r10\n" +
-			"+0 fence desc=rdi\n"
+			"+0 fence desc=rdi\n" +
+			"+0 node\n"
 	)
 	dir := t.TempDir()
 	for name, c := range map[string]struct {
@@ -190,6 +210,13 @@ func TestScanHostile(t *testing.T) {
 	}
 	if refused == 0 {
 		t.Error("no field with a number that wraps was refused")
+	}
+	// Two segments with the same bytes: what makes much work of a small file.
+	twice := bytes.Clone(good)
+	twice = append(twice[:64+56], append(bytes.Clone(twice[64:64+56]), twice[64+56:]...)...)
+	twice[56] = 2 // program headers
+	if sites, err := Scan(bytes.NewReader(twice)); err == nil {
+		t.Errorf("overlapping segments: no error, %+v", sites)
 	}
 	if _, err := Scan(bytes.NewReader(image(elf.EM_386, 0, code))); err == nil {
 		t.Error("another machine: no error")

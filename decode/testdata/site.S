@@ -1,4 +1,4 @@
-// A program with three instructions, one of them in a function of its own, and
+// A program with four instructions, two of them in a function of its own, and
 // with what is not one. It is only linked, never run.
 	.text
 	.globl _start
@@ -22,3 +22,5 @@ helper:
 	.skip 6, 0x41
 	ud1l 0x5a0d0b00(%rax,%rdi,1), %eax
 	.size helper, . - helper
+
+	ud1l 0x5a0d0e00(%rax,%rax,1), %eax	// in no function
