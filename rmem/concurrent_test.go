@@ -138,7 +138,7 @@ func TestDataThenFlag(t *testing.T) {
 			a, b := f.nodes[0].NewSpace(), f.nodes[1].NewSpace()
 			mustExport(t, b, "seg", m, access)
 			d := mustImport(t, a, "seg", 1, access)
-			const rounds = 200
+			const rounds = 100
 			flag, last, back := at8(m, 0), at8(m, 64+size-8), at8(m, 1<<17)
 			var wg sync.WaitGroup
 			wg.Go(func() { // the owner, who spins
@@ -228,7 +228,7 @@ func TestAtomicsAgainstTheOwner(t *testing.T) {
 		m := anonymous(t, 4096)
 		f := newFabric(t, 3, options...)
 		mustExport(t, f.nodes[2].NewSpace(), "seg", m, access)
-		const rounds = 2000
+		const rounds = 1000
 		var wg sync.WaitGroup
 		for i := range 2 {
 			wg.Go(func() {
@@ -471,7 +471,7 @@ func TestCloseAgainstEverything(t *testing.T) {
 		f := newFabric(t, 3, options...)
 		owner := f.nodes[0].NewSpace()
 		mustExport(t, owner, "seg", anonymous(t, 1<<18), access)
-		for round := range 15 {
+		for round := range 6 {
 			var wg sync.WaitGroup
 			for i := range 3 {
 				s := f.nodes[i].NewSpace()
@@ -487,7 +487,7 @@ func TestCloseAgainstEverything(t *testing.T) {
 								return
 							}
 							d := Desc(o.Handle())
-							written(s, d, 0, pattern(100000))
+							written(s, d, 0, pattern(70000))
 							do(func(o *Operation) { s.FAdd(o, d, 0, 8, 1, true) })
 							readBack(s, d, 0, make([]byte, 300))
 							fenced(s, d)

@@ -53,8 +53,8 @@ type OpID struct {
 }
 
 // An Event is something that happened in a node. Fields that say nothing for
-// the kind, or cannot be known yet, are 0: the cells of a block, save the
-// first that is sent, do not say which operation they belong to.
+// the kind, or cannot be known yet, are 0: of a block that is being received, no
+// cell but the last says which operation it belongs to.
 type Event struct {
 	Kind   Kind
 	Node   int       // where it happened

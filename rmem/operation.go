@@ -21,7 +21,8 @@ type Operation struct {
 	// Wake, if not nil, is called once, from any goroutine, when an
 	// operation is finished that was not Done when the method that began it
 	// returned, unless Cancel finished it. It is called with locks held: it must be quick and must
-	// not call methods of Operation, Space or Node, save Done and the results.
+	// not call methods of Operation, Space or Node, save Done and the results. An owner
+	// who looks at Done by himself may see it before Wake is called, and must expect it late.
 	Wake func()
 
 	// Tag is given to the observer with all events of the operation at this node.
