@@ -155,6 +155,16 @@ all              300     100    201.91ms     673.0us      18.1us      2.00ms    
 	}
 }
 
+// TestSummaryLong: a wait that is longer than the histogram reaches counts as the longest.
+func TestSummaryLong(t *testing.T) {
+	v := newSummary(&lineWriter{w: new(bytes.Buffer)}, filter{})
+	v.observe(&runtime.Event{Kind: runtime.Resume, Inst: decode.Instruction{Op: decode.Wait}, Took: 3 * longest})
+	c := v.byOp[decode.Wait]
+	if c.total != 3*longest || c.took.TotalCount() != 1 || c.quantile(50) < longest {
+		t.Errorf("total %v, %d recorded, p50 %v", c.total, c.took.TotalCount(), c.quantile(50))
+	}
+}
+
 func TestNDJSON(t *testing.T) {
 	var out bytes.Buffer
 	programs := []runtime.Program{{Path: "a", Args: []string{"-x"}, Nodes: 1}, {Path: "b", Nodes: 1}}
