@@ -221,6 +221,64 @@ func TestWordsAreWhole(t *testing.T) {
 	wg.Wait()
 }
 
+// The same where nothing but the words and their reader is in the way.
+func TestCollectsWholeWords(t *testing.T) {
+	m := anonymous(t, 4096)
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for v := uint64(0); !stop.Load(); v = ^v {
+			for off := 0; off < 32; off += 8 {
+				atomic.StoreUint64(at8(m, off), v)
+			}
+		}
+	})
+	buf := make([]byte, 32)
+	for range 300_000 {
+		collect(buf, m)
+		for i := 0; i < len(buf); i += 8 {
+			if v := binary.NativeEndian.Uint64(buf[i:]); v != 0 && v != ^uint64(0) {
+				t.Errorf("torn word: %#x", v)
+				stop.Store(true)
+			}
+		}
+	}
+	stop.Store(true)
+	wg.Wait()
+}
+
+// A reply opens the window while somebody is sending: he then sends what waits for it.
+func TestWindowOpensWhileSending(t *testing.T) {
+	e := newEnemy(t)
+	for range window {
+		if r := written(e.space, e.d, 0, pattern(8)); r != OK {
+			t.Fatal(r)
+		}
+	}
+	waiting := newOp()
+	e.space.FAdd(&waiting.Operation, e.d, 0, 8, 1, false)
+	if n := len(e.answers); n != window {
+		t.Fatalf("%d requests are under way, want %d", n, window)
+	}
+	c := e.space.descriptors.get(int32(e.d))
+	c.send.Lock()
+	e.cellAt(e.vc, 0, replyWord(OpAck, OK, 0), 0, 0, 0, 0)
+	if n := len(e.answers); n != window {
+		t.Fatalf("a request was sent by another than who was sending")
+	}
+	c.leave()
+	if n := len(e.answers); n != window+1 {
+		t.Fatalf("%d requests were sent, want %d", n, window+1)
+	}
+	for seq := uint64(1); seq < window; seq++ {
+		e.cellAt(e.vc, seq, replyWord(OpAck, OK, seq), 0, 0, 0, 0)
+	}
+	e.cellAt(e.vc, window, replyWord(OpOld, OK, window), make([]byte, 8)...)
+	if r := waiting.result(); r != OK {
+		t.Error(r)
+	}
+}
+
 // Remote atomics are atomic against each other, from several nodes, and against the
 // owner's own locked instructions.
 func TestAtomicsAgainstTheOwner(t *testing.T) {

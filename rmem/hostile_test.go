@@ -562,3 +562,31 @@ func TestObserverSeesDrops(t *testing.T) {
 		}
 	}
 }
+
+// A node cannot touch the circuits of a third one.
+func TestHostileThirdNode(t *testing.T) {
+	f := newFabric(t, 3)
+	a, b := f.nodes[0].NewSpace(), f.nodes[1].NewSpace()
+	m := make([]byte, 64)
+	mustExport(t, b, "seg", m, access)
+	d := mustImport(t, a, "seg", 1, access)
+	r, _ := f.names.Lookup(1, "seg")
+	_, fresh, err := f.ports[0].Open(1) // set up for node 0
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.nodes[2].peer(1).post(message{op: OpDisconnect, remote: a.descriptors.get(int32(d)).remote})
+	f.nodes[2].peer(1).post(message{op: OpConnect, segment: r.Segment, generation: r.Generation, rights: access, remote: fresh})
+	if n := f.nodes[1].Drops()[Stranger]; n != 2 {
+		t.Errorf("%d messages were dropped, want 2", n)
+	}
+	if n := f.nodes[2].Drops()[Unasked]; n != 1 {
+		t.Errorf("%d answers, want one, which refuses CONNECT", n)
+	}
+	if e := written(a, d, 0, pattern(40)); e != OK || fenced(a, d) != OK || !bytes.Equal(m[:40], pattern(40)) {
+		t.Error("a third node has ended the circuit")
+	}
+	if len(f.nodes[1].targets) != 1 {
+		t.Errorf("%d circuits, want 1", len(f.nodes[1].targets))
+	}
+}

@@ -88,17 +88,24 @@ func (c *initiator) start(o *Operation) {
 	c.replies.Lock()
 	c.push(o)
 	c.drain()
-	c.send.Unlock()
-	if c.resume.Load() {
-		c.pump()
-	}
+	c.leave()
 	o.settle(use)
 }
 
+// leave releases c.send, and does what pump has left to whoever holds it.
+func (c *initiator) leave() {
+	c.send.Unlock()
+	c.catchUp()
+}
+
 // pump sends what has been waiting for the window, unless somebody is sending
-// anyway, who then looks at the queue again when he has done.
+// anyway, who then looks at the queue again when he leaves.
 func (c *initiator) pump() {
 	c.resume.Store(true)
+	c.catchUp()
+}
+
+func (c *initiator) catchUp() {
 	for c.resume.Load() && c.send.TryLock() {
 		c.resume.Store(false)
 		c.replies.Lock()

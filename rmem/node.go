@@ -168,7 +168,10 @@ func (n *Node) NewSpace() *Space {
 	return s
 }
 
-// Close closes all spaces and receives no more.
+// Close closes all spaces and receives no more. When it has returned, every request
+// that had begun to take effect has been answered, so that none is reported as failed
+// when the peers are told that the node is gone. It must not be called from within
+// Receive.
 func (n *Node) Close() {
 	n.mu.Lock()
 	spaces := make([]*Space, 0, len(n.spaces))
@@ -183,9 +186,14 @@ func (n *Node) Close() {
 	n.shut.Store(true)
 	calls := n.calls
 	n.calls = make(map[uint32]call)
+	targets := n.targets
+	n.targets = make(map[*target]struct{})
 	n.mu.Unlock()
 	for _, c := range calls {
 		c.replied(nil, EDOWN)
+	}
+	for t := range targets {
+		t.finish()
 	}
 }
 

@@ -343,6 +343,14 @@ func (t *target) close() {
 	t.tidy()
 }
 
+// finish is close, but waits for the request that is under way to be answered.
+func (t *target) finish() {
+	t.recv.Lock()
+	t.gone.Store(true)
+	t.recv.Unlock()
+	t.tidy()
+}
+
 // tidy gives back what a circuit that is gone has; its notifications are kept.
 func (t *target) tidy() {
 	if t.recv.TryLock() { // else whoever holds it does so

@@ -278,3 +278,46 @@ func TestSilentPeer(t *testing.T) {
 		t.Errorf("fence of every descriptor: %v", e)
 	}
 }
+
+// What the directory knows may be out of date by the time CONNECT arrives.
+func TestImportOfStaleRecord(t *testing.T) {
+	p := newPair(t, 64, access)
+	fresh := p.f.names.records[nameKey(1, "seg")]
+	stale := Record{fresh.Segment, fresh.Generation + 1}
+	set := func(r Record) {
+		p.f.names.mu.Lock()
+		defer p.f.names.mu.Unlock()
+		p.f.names.records[nameKey(1, "seg")] = r
+	}
+	set(stale)
+	if e, _ := do(func(o *Operation) { p.a.Import(o, "seg", 1, Read, false) }); e != ENOENT {
+		t.Errorf("%v, want ENOENT", e)
+	}
+	o := newOp()
+	p.a.Import(&o.Operation, "seg", 1, Read, true)
+	if o.Done() {
+		t.Fatalf("%v", o.Result())
+	}
+	set(fresh)
+	if e := o.result(); e != OK {
+		t.Error(e)
+	}
+}
+
+// A fence that is cancelled in the moment in which it has found an error does not take it along.
+func TestErrorOfCancelledFence(t *testing.T) {
+	p := newPair(t, 64, access)
+	for _, d := range []Desc{p.d, Every} {
+		p.b.Inhibit(p.seg, true)
+		written(p.a, p.d, 0, pattern(8))
+		var o Operation
+		use := o.begin()
+		if !o.Cancel(ETIMEDOUT) {
+			t.Fatal("not cancelled")
+		}
+		p.a.fenced(waiting{&o, use}, d)
+		if e := fenced(p.a, d); e != EINHIBIT {
+			t.Errorf("fence: %v, want EINHIBIT", e)
+		}
+	}
+}
