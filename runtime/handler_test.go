@@ -334,6 +334,50 @@ func TestWaitEnds(t *testing.T) {
 	})
 }
 
+// An observerFunc is an rmem.Observer.
+type observerFunc func(*rmem.Event)
+
+func (f observerFunc) Observe(e *rmem.Event) { f(e) }
+
+// A node that leaves as soon as it has been notified does so after the answer: what has taken effect is not reported as
+// failed.
+func TestLeaveAfterTheAnswer(t *testing.T) {
+	network, err := newFabric(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &run{directory: newDirectory(2)}
+	for id := range 2 {
+		r.nodes = append(r.nodes, newNode(id, 2, network, r.directory, nil, hclog.NewNullLogger()))
+	}
+	left := make(chan struct{})
+	leaver := r.nodes[1]
+	leaver.rmem = rmem.New(rmem.Config{ID: 1, Nodes: 2, Network: network.ports[1], Directory: r.directory, Observer: observerFunc(func(e *rmem.Event) {
+		if e.Kind != rmem.Notified {
+			return
+		}
+		go func() {
+			r.leave(leaver)
+			close(left)
+		}()
+		select { // time enough to leave too early; one that leaves in time does not get to it
+		case <-left:
+		case <-time.After(100 * time.Millisecond):
+		}
+	})})
+	network.attach(1, leaver.rmem)
+
+	owner, p := newPlayer(leaver, nil), newPlayer(r.nodes[0], nil)
+	owner.segment(t, "box", 64)
+	desc := uint64(p.descriptor(t, "box", 1))
+	p.notify(t, desc)
+	<-left
+	if got := p.first(decode.Fence, 0, 0, desc, 0, 0, 0, 1); got != 0 {
+		t.Errorf("fence: %s", rmem.Error(got).Name())
+	}
+	r.leave(r.nodes[0])
+}
+
 // The end of an address space revokes what it exported.
 func TestEnd(t *testing.T) {
 	nodes := testNodes(t, 2)
