@@ -356,7 +356,7 @@ func (n *Node) disconnected(p *peer, cell *atm.Cell, m *message) {
 	if a := n.circuits.lookup(m.remote); a != nil && !a.block {
 		t, _ = a.end.(*target)
 	}
-	if t == nil {
+	if t == nil || t.peer != p.number {
 		n.mu.Unlock()
 		p.drop(cell, Stranger)
 		return
