@@ -121,34 +121,37 @@ func (s *Space) current() *Thread {
 }
 
 // mayShare checks that the pages from start to end can be moved. The guest asked
-// for [from, to) of them.
+// for [from, to) of them. Memory that is missing or of the wrong protection comes
+// before memory of the wrong kind, wherever either is.
 func (s *Space) mayShare(from, to, start, end uint64, write bool) error {
 	all, err := mappings(s.PID(), start, end)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrGone, err)
 	}
 	at := start
+	var kind error // of the first mapping that is of the wrong kind
 	for _, m := range all {
 		if m.start > at {
 			break
 		}
 		at = m.end
 		switch {
-		case m.name == "[stack]", s.isStack(m, start, end):
-			return fmt.Errorf("%w (%v): it is gone when its function returns; export static or allocated memory", ErrStack, m)
 		case m.prot&unix.PROT_READ == 0:
 			return fmt.Errorf("%w: %v cannot be read", ErrAccess, m)
 		case write && m.prot&unix.PROT_WRITE == 0:
 			return fmt.Errorf("%w: %v cannot be written", ErrAccess, m)
+		case kind != nil:
+		case m.name == "[stack]", s.isStack(m, start, end):
+			kind = fmt.Errorf("%w (%v): it is gone when its function returns; export static or allocated memory", ErrStack, m)
 		case m.shared && !s.holds(max(m.start, start), min(m.end, end)),
 			m.name == "[vdso]", m.name == "[vvar]", m.name == "[vvar_vclock]", m.name == "[vsyscall]":
-			return fmt.Errorf("%w (%v): export private memory", ErrForeign, m)
+			kind = fmt.Errorf("%w (%v): export private memory", ErrForeign, m)
 		}
 	}
 	if at < end {
 		return fmt.Errorf("%w at %#x", ErrUnmapped, max(at, from))
 	}
-	return nil
+	return kind
 }
 
 // isStack tells whether a mapping that touches [start, end) is, or may be, the
