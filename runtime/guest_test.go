@@ -314,42 +314,55 @@ func timeoutsGuest() error {
 
 func TestTimeouts(t *testing.T) { succeed(t, "timeouts", 1, nil) }
 
-// signalGuest: a signal is handled while a thread sleeps in wait, which then goes on sleeping.
+// signalGuest: signals are handled while a thread sleeps in import, then in wait, which go on sleeping.
 func signalGuest() error {
-	seg, err := guest.Export("box", make([]byte, 8), everyRight)
-	if err != nil {
-		return fmt.Errorf("export: %w", err)
-	}
-	d, err := guest.Import("box", 0, everyRight, 0)
-	if err != nil {
-		return fmt.Errorf("import: %w", err)
-	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGUSR1)
-	tids := make(chan int)
-	errs := make(chan error)
-	go func() {
-		goruntime.LockOSThread()
-		tids <- syscall.Gettid()
-		_, err := seg.Wait(guest.Forever)
-		errs <- err
-	}()
-	tid := <-tids
-	for range 20 {
-		if err := syscall.Tgkill(os.Getpid(), tid, syscall.SIGUSR1); err != nil {
-			return fmt.Errorf("tgkill: %w", err)
+	var seg guest.Segment
+	var d guest.Desc
+	for _, sleep := range []struct {
+		what   string
+		asleep func() error
+		end    func() error // what the thread waits for
+	}{
+		{
+			"import",
+			func() (err error) { d, err = guest.Import("box", 0, everyRight, guest.Forever); return err },
+			func() (err error) { seg, err = guest.Export("box", make([]byte, 8), everyRight); return err },
+		},
+		{
+			"wait",
+			func() error { _, err := seg.Wait(guest.Forever); return err },
+			func() error { return d.Notify(0) },
+		},
+	} {
+		tids := make(chan int)
+		errs := make(chan error)
+		go func() {
+			goruntime.LockOSThread()
+			tids <- syscall.Gettid()
+			errs <- sleep.asleep()
+		}()
+		tid := <-tids
+		for range 20 {
+			if err := syscall.Tgkill(os.Getpid(), tid, syscall.SIGUSR1); err != nil {
+				return fmt.Errorf("tgkill: %w", err)
+			}
+			<-signals
 		}
-		<-signals
+		select {
+		case err := <-errs:
+			return fmt.Errorf("%s returned %v after the signals", sleep.what, err)
+		default:
+		}
+		if err := sleep.end(); err != nil {
+			return fmt.Errorf("end %s: %w", sleep.what, err)
+		}
+		if err := <-errs; err != nil {
+			return fmt.Errorf("%s: %w", sleep.what, err)
+		}
 	}
-	select {
-	case err := <-errs:
-		return fmt.Errorf("wait returned %v after the signals", err)
-	default:
-	}
-	if err := d.Notify(0); err != nil {
-		return fmt.Errorf("notify: %w", err)
-	}
-	return <-errs
+	return nil
 }
 
 func TestSignalWhileAsleep(t *testing.T) { succeed(t, "signal", 1, nil) }
