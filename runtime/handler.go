@@ -62,6 +62,7 @@ func (n *node) Execute(c *trap.Call) {
 		x.op.Cancel(rmem.ETIMEDOUT)
 	case trap.Interrupted:
 		if x.op.Cancel(interrupted) {
+			n.instructions-- // it is counted when it runs again
 			if n.events != nil {
 				n.events.emit(n.guestEvent(Restart, c, time.Now()))
 			}

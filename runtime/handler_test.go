@@ -268,6 +268,9 @@ func TestWaitIsInterrupted(t *testing.T) {
 	notifier.notify(t, desc) // nobody sleeps: it is kept
 	w.call.Deadline = deadline
 	delivered(t, "after the signal", w.again(trap.First))
+	if w.node.instructions != 1 {
+		t.Errorf("one instruction, interrupted once, was counted %d times", w.node.instructions)
+	}
 
 	// The deadline is that of the first time.
 	w, notifier, desc = waiter(t, 1000)
