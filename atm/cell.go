@@ -123,7 +123,7 @@ func (c *Cell) Header() (h Header, ok bool) {
 		PT:  c.PT(),
 		CLP: w&clpBit != 0,
 	}
-	return h, syndrome(w, c[4]) == 0
+	return h, c.checkHEC()
 }
 
 // VC reads the virtual channel of c; the HEC is not looked at.
@@ -137,8 +137,3 @@ func (c *Cell) PT() PT { return PT(c[3]>>ptShift) & 7 }
 
 // Payload is the 48 octets behind the header.
 func (c *Cell) Payload() *[PayloadSize]byte { return (*[PayloadSize]byte)(c[HeaderSize:]) }
-
-// empty reports whether the cell carries nothing for anybody: an unassigned
-// cell, or one for the physical layer, such as an idle cell (I.361, clause
-// 2.2.1: VPI and VCI both 0).
-func (c *Cell) empty() bool { return c.word()&vcMask == 0 }

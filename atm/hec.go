@@ -35,7 +35,3 @@ func hec(w uint32) byte {
 func HEC(header [4]byte) byte {
 	return hec(uint32(header[0])<<24 | uint32(header[1])<<16 | uint32(header[2])<<8 | uint32(header[3]))
 }
-
-// syndrome is 0 if h is the HEC of w, else it tells which bits were damaged,
-// as far as a distance of 4 allows: single bits have syndromes of their own.
-func syndrome(w uint32, h byte) byte { return hec(w) ^ h }
