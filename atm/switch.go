@@ -6,20 +6,29 @@ import (
 	"sync/atomic"
 )
 
-// A DropReason says why a switch discarded a cell.
+// A DropReason says why a switch or a line discarded a cell.
 type DropReason uint8
 
-// Reasons, in the order in which a switch looks for them.
+// Reasons, in the order in which a cell on its way may meet them.
 const (
-	DropHEC     DropReason = iota // the HEC does not match the header
-	DropEmpty                     // an idle or unassigned cell: VPI and VCI are 0
-	DropNoRoute                   // no circuit is connected at this VPI/VCI
-	DropReasons                   // how many reasons there are
+	DropHEC       DropReason = iota // switch: the HEC does not match the header
+	DropEmpty                       // switch: an idle or unassigned cell: VPI and VCI are 0
+	DropNoRoute                     // switch: no circuit is connected at this VPI/VCI
+	DropPoliced                     // switch: more than the circuit's contract allows
+	DropQueueFull                   // line, shaper: no room to wait
+	DropCLP                         // line: CLP is 1, and the queue is longer than the threshold for that
+	DropEPD                         // line: of a PDU that was not begun because of the length of the queue
+	DropPPD                         // line: of a PDU that has lost a cell in the queue
+	DropCut                         // line: it is cut, or closed
+	DropLoss                        // line: lost by an impairment
+	DropReasons                     // how many reasons there are
 )
 
-var dropNames = [DropReasons]string{"hec", "empty", "no-route"}
+var dropNames = [DropReasons]string{
+	"hec", "empty", "no-route", "policed", "queue-full", "clp", "epd", "ppd", "cut", "loss",
+}
 
-// String is the reason in a word: "hec", "empty", "no-route".
+// String is the reason in a word: "hec", "empty", "no-route", "policed", "queue-full", "clp", "epd", "ppd", "cut", "loss".
 func (r DropReason) String() string {
 	if r < DropReasons {
 		return dropNames[r]

@@ -332,7 +332,7 @@ func TestLink(t *testing.T) {
 }
 
 func TestDropReasonString(t *testing.T) {
-	for r, want := range map[DropReason]string{DropHEC: "hec", DropEmpty: "empty", DropNoRoute: "no-route", DropReasons: "DropReason(3)"} {
+	for r, want := range map[DropReason]string{DropHEC: "hec", DropEmpty: "empty", DropNoRoute: "no-route", DropLoss: "loss", DropReasons: "DropReason(10)"} {
 		if got := r.String(); got != want {
 			t.Errorf("String = %q, want %q", got, want)
 		}
