@@ -5,8 +5,8 @@ import (
 )
 
 // Memory is a guest's memory from an address on, as an io.ReaderAt and an
-// io.WriterAt whose offsets count from there. Either fails, after what it could
-// do, if the guest itself could not read or write there. Safe from any goroutine.
+// io.WriterAt whose offsets count from there. Either fails if the guest itself could
+// not read or write there; a write then changes nothing. Safe from any goroutine.
 type Memory struct {
 	space *Space
 	addr  uint64
@@ -30,7 +30,7 @@ func (m *Memory) ReadAt(p []byte, off int64) (int, error) {
 	return m.space.Read(m.addr+uint64(off), p)
 }
 
-// WriteAt writes p at offset off.
+// WriteAt writes p at offset off, all of it or nothing.
 func (m *Memory) WriteAt(p []byte, off int64) (int, error) {
 	return m.space.Write(m.addr+uint64(off), p)
 }

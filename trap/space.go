@@ -91,9 +91,21 @@ func (s *Space) Read(addr uint64, p []byte) (int, error) {
 	return s.copy("read", unix.SYS_PROCESS_VM_READV, addr, p)
 }
 
-// Write writes p to the guest's memory at addr. It returns how much it could
-// write, and an error if that is not all. Safe from any goroutine.
+// Write writes p to the guest's memory at addr, or nothing, and an error says why
+// not. Safe from any goroutine.
+//
+// The kernel would write the pages before the first one that it cannot. So each page
+// but the first is tried before: one byte of it is written over itself.
 func (s *Space) Write(addr uint64, p []byte) (int, error) {
+	var b [1]byte
+	for n := pageSize - addr%pageSize; n < uint64(len(p)); n += pageSize {
+		if _, err := s.Read(addr+n, b[:]); err != nil {
+			return 0, err
+		}
+		if _, err := s.copy("write", unix.SYS_PROCESS_VM_WRITEV, addr+n, b[:]); err != nil {
+			return 0, err
+		}
+	}
 	return s.copy("write", unix.SYS_PROCESS_VM_WRITEV, addr, p)
 }
 
