@@ -282,7 +282,7 @@ function block.dissector(tvb, pinfo, root)
   local tree = root:add(rmem, tvb())
   local crc = crc32_field()
   if not crc then
-    describe(pinfo, tree, vc, "damaged or truncated PDU without a trailer")
+    describe(pinfo, tree, vc, "damaged or truncated PDU, its Length does not fit its cells")
   elseif crc.display:find("incorrect") then
     describe(pinfo, tree, vc, "damaged PDU, CRC-32 incorrect")
   elseif tvb:len() < 4 then
