@@ -103,7 +103,7 @@ func (q *queues) add(c *Cell, f *flow) (why DropReason, ok bool) {
 	}
 	slot := r.push()
 	*slot = *c
-	if q.EFCI > 0 && r.n > q.EFCI {
+	if q.EFCI > 0 && r.n > q.EFCI && c.PT().User() {
 		slot.MarkEFCI()
 		q.marked++
 	}
