@@ -4,6 +4,10 @@ package trap
 
 import (
 	"encoding/binary"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,11 +16,25 @@ import (
 // process. The child is stopped, or will be, before its first instruction.
 func (e *engine) cloned(t *Thread, what int) {
 	msg, errno := eventMessage(t.tid)
-	if errno != 0 {
+	var si siginfo
+	if errno != 0 || getSiginfo(t.tid, &si) != 0 || si.code != int32(what)<<8|int32(unix.SIGTRAP) {
+		// The thread was killed meanwhile, and the message may be that of its end.
+		// That is its next event, which will look for the child.
 		return
 	}
-	tid := int(msg)
 	flags := e.cloneFlags(t)
+	if e.threads[int(msg)] == nil && !e.born(t, int(msg), flags) {
+		return
+	}
+	if flags&unix.CLONE_VFORK != 0 {
+		t.vforking = true
+	}
+	e.resume(t, 0)
+}
+
+// born makes a child of the thread known and sets it going. It returns false if
+// there are no tracees any more.
+func (e *engine) born(t *Thread, tid int, flags uint64) bool {
 	p, s := t.process, t.space
 	if flags&unix.CLONE_THREAD == 0 {
 		p = &process{pid: tid, filtered: p.filtered, signals: p.signals}
@@ -35,9 +53,6 @@ func (e *engine) cloned(t *Thread, what int) {
 	}
 	child := e.adopt(tid, p, s)
 	child.blocked = t.blocked
-	if flags&unix.CLONE_VFORK != 0 {
-		t.vforking = true
-	}
 	ws, early := e.orphans[tid]
 	delete(e.orphans, tid)
 	child.stopped = early || e.queued(tid)
@@ -45,7 +60,7 @@ func (e *engine) cloned(t *Thread, what int) {
 		// The parent waits until its child has memory of its own.
 		if !early {
 			if ws, early = e.await(child); !early {
-				return // there are no tracees any more
+				return false
 			}
 		}
 		if s.ready && len(t.space.extents) > 0 && ws.Stopped() && eventOf(ws) != unix.PTRACE_EVENT_EXIT {
@@ -53,10 +68,63 @@ func (e *engine) cloned(t *Thread, what int) {
 		}
 		e.Handler.Begin(s)
 	}
-	e.resume(t, 0)
 	if early {
 		e.dispatch(event{tid, ws})
 	}
+	return true
+}
+
+// bereave looks for the children of a thread that has been killed before it told
+// of them: traced from birth, they would stay stopped for ever. The thread is in
+// its last stop.
+func (e *engine) bereave(t *Thread) {
+	var r unix.PtraceRegs
+	if getRegs(t.tid, &r) != 0 {
+		return
+	}
+	switch r.Orig_rax {
+	case unix.SYS_FORK, unix.SYS_VFORK, unix.SYS_CLONE, unix.SYS_CLONE3:
+	default:
+		return // not even in the call
+	}
+	flags := e.cloneFlags(t)
+	dir, parent := "/proc", t.process.pid
+	switch {
+	case flags&unix.CLONE_THREAD != 0:
+		dir, parent = fmt.Sprintf("/proc/%d/task", t.process.pid), statusNumber(t.process.pid, "PPid")
+	case flags&unix.CLONE_PARENT != 0:
+		parent = statusNumber(t.process.pid, "PPid")
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		e.Log.Error("children of a killed process may be left behind", "pid", t.process.pid, "error", err)
+		return
+	}
+	tracer := unix.Gettid()
+	for _, entry := range entries {
+		tid, err := strconv.Atoi(entry.Name())
+		if err != nil || e.threads[tid] != nil || statusNumber(tid, "TracerPid") != tracer || statusNumber(tid, "PPid") != parent {
+			continue
+		}
+		if !e.born(t, tid, flags) {
+			return
+		}
+	}
+}
+
+// statusNumber returns a numeric field of /proc/TID/status, or -1.
+func statusNumber(tid int, field string) int {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	if err != nil {
+		return -1
+	}
+	_, rest, _ := strings.Cut(string(b), "\n"+field+":\t")
+	value, _, _ := strings.Cut(rest, "\n")
+	n, err := strconv.Atoi(value)
+	if err != nil {
+		return -1
+	}
+	return n
 }
 
 // cloneFlags returns what the thread, stopped behind the creation of a child, asked

@@ -232,6 +232,7 @@ func (e *engine) dispatch(ev event) {
 	case what == unix.PTRACE_EVENT_EXIT:
 		t.exiting = true
 		t.space.chooseReader()
+		e.bereave(t)
 		e.resume(t, 0)
 	default:
 		e.resume(t, 0)
