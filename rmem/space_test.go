@@ -497,6 +497,7 @@ func TestSequenceWraps(t *testing.T) {
 	}
 }
 
+// [X12] [M13] The tables of segments and of descriptors hold 65,535 each.
 func TestHandlesAreNotReused(t *testing.T) {
 	var h handles[int]
 	seen := map[int32]bool{}
@@ -511,7 +512,7 @@ func TestHandlesAreNotReused(t *testing.T) {
 			t.Fatal("not taken back once")
 		}
 	}
-	for range maxPlaces {
+	for range 65535 {
 		if n, ok := h.add(&thing); !ok || Desc(n) == Every {
 			t.Fatalf("add: %d, %v", n, ok)
 		}

@@ -54,6 +54,7 @@ func alike(t *testing.T, argv ...string) {
 	}
 }
 
+// [E15] The fixture has one foreign instruction of each kind.
 func TestForeignOpcodes(t *testing.T)  { alike(t, fixture(t, "foreign")) }
 func TestGroupStops(t *testing.T)      { alike(t, fixture(t, "stops")) }
 func TestGuestThatTraces(t *testing.T) { want(t, newEcho(), 0, "refused\n", fixture(t, "tracer")) }
@@ -134,8 +135,8 @@ kill -9 asleep: 9
 	}
 }
 
-// An instruction that may not be interrupted holds signals off until it is done, but
-// not SIGSTOP.
+// [G20] An instruction that may not be interrupted holds signals off until it is done,
+// but not SIGSTOP.
 func TestSleepHoldsSignalsOff(t *testing.T) {
 	h := newEcho()
 	h.onWait = func(c *Call) {
@@ -153,6 +154,32 @@ func TestSleepHoldsSignalsOff(t *testing.T) {
 	want(t, h, 0, "handled 0 during, 1 after, result 0\n", fixture(t, "holdoff"))
 	if h.causes[Interrupted] != 0 {
 		t.Errorf("interrupted %d times", h.causes[Interrupted])
+	}
+}
+
+// [G21] A thread that has nothing to sleep on gets an error; others go on.
+func TestTooManySleep(t *testing.T) {
+	if lines := (stubSize - stubLines) / stubLine; lines != 65528 {
+		t.Errorf("%d threads can sleep, docs/isa.md says 65,528", lines)
+	}
+	h := newEcho()
+	waits := 0
+	h.onWait = func(c *Call) {
+		switch c.Cause {
+		case First:
+			if waits++; waits == 1 {
+				c.Thread.space.stub.next = stubSize
+				c.Return(7)
+				return
+			}
+			c.Sleep(time.Now().Add(20*time.Millisecond), true)
+		case Expired:
+			c.Return(-12)
+		}
+	}
+	want(t, h, 0, "7, another thread -13, -12\n", fixture(t, "lines"))
+	if h.causes[Gone] != 1 {
+		t.Errorf("causes %v: want one operation to be given up", h.causes)
 	}
 }
 
