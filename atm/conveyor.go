@@ -56,13 +56,19 @@ func (v *conveyor) put(c *Cell, due time.Duration) bool {
 	if v.len() >= v.limit {
 		return false
 	}
-	if n := v.inOrder.n; n > 0 {
-		due = max(due, v.inOrder.at(n-1).due)
-	}
+	due = max(due, v.last())
 	v.count++
 	h := v.inOrder.push()
 	h.due, h.order, h.cell = due, v.count, *c
 	return true
+}
+
+// last is when the last cell is due that may not be overtaken.
+func (v *conveyor) last() time.Duration {
+	if v.inOrder.n == 0 {
+		return 0
+	}
+	return v.inOrder.at(v.inOrder.n - 1).due
 }
 
 // putAside puts c on without regard to others. It returns false if there is no room.

@@ -36,13 +36,21 @@ func (r DropReason) String() string {
 	return fmt.Sprintf("DropReason(%d)", uint8(r))
 }
 
-// A Switch passes cells from port to port and translates their VPI/VCI. It
-// has no queues: a cell has left it when [Receiver.Receive] of the port
-// returns. Circuits are connected by Connect, one direction at a time.
+// A Switch passes cells from port to port and translates their VPI/VCI, or the
+// VPI alone of whole paths. Circuits and paths are connected one
+// direction at a time.
+//
+// It has no queues of its own: cells wait, if they have to, for the [Line] that is
+// attached to their output port. Through a port without one a cell has left the switch when
+// [Receiver.Receive] returns.
 type Switch struct {
 	// OnDrop, if not nil, is called for every cell discarded. It must be
 	// set before the first cell and must not keep c.
 	OnDrop func(port int, c *Cell, why DropReason)
+
+	// Clock is the time for policing and shaping. It must be set before
+	// circuits with such a contract are connected.
+	Clock Clock
 
 	mu    sync.Mutex // changes of ports' tables and outputs
 	ports []port
@@ -56,21 +64,36 @@ type port struct {
 	out      Receiver // guarded by sw.mu; routes have copies
 	vps      [256]atomic.Pointer[vpTable]
 	switched atomic.Uint64
+	tagged   atomic.Uint64
 	dropped  [DropReasons]atomic.Uint64
 }
 
-// A vpTable finds the routes of one VPI by the high and the low octet of the
-// VCI. Tables are added and never taken away while cells may walk through them.
+// A vpTable finds the routes of one VPI: that of the whole path, or those of its channels by
+// the high and the low octet of the VCI. Tables are added and never taken away
+// while cells may walk through them.
 type (
-	vpTable [256]atomic.Pointer[vcTable]
+	vpTable struct {
+		path     atomic.Pointer[route]
+		vcs      [256]atomic.Pointer[vcTable]
+		channels int // how many are connected, guarded by sw.mu
+	}
 	vcTable [256]atomic.Pointer[route]
 )
 
-// A route is where the cells of a circuit go. It never changes.
+// A route is where the cells of a circuit or a path go. It never changes.
 type route struct {
-	out Receiver
-	vc  uint32 // VPI and VCI at their places in the header word
+	out    Receiver
+	vc     uint32   // VPI and VCI at their places in the header word
+	keep   uint32   // bits of the header word that pass unchanged
+	police *Policer // nil: not policed
+	shaper *Shaper  // nil: not shaped; out otherwise
 }
+
+// What passes unchanged through a channel and a path connection.
+const (
+	keepChannel = 7<<ptShift | clpBit
+	keepPath    = keepChannel | 0xffff<<vciShift
+)
 
 // NewSwitch makes a switch with the ports 0 to ports-1, none attached.
 func NewSwitch(ports int) *Switch {
@@ -116,39 +139,144 @@ func (s *Switch) Port(n int) Receiver {
 	return p
 }
 
+// A Contract says what a circuit may send and how it is served. The zero value is
+// an unpoliced circuit of the class UBR.
+type Contract struct {
+	Class Class // the queue in which its cells wait for the line at the output port
+
+	// FrameDiscard says that the circuit carries AAL5 PDUs, which queues may
+	// discard whole (see Queueing).
+	FrameDiscard bool
+
+	Traffic  Traffic  // for Policing and Shape
+	Policing Policing // what happens to cells beyond Traffic as they come in
+	Shape    int      // if not 0, cells beyond Traffic wait, so many at most, before they go to their queue
+}
+
+// Policing says what is done with cells that do not conform.
+type Policing uint8
+
+// Kinds of policing.
+const (
+	Unpoliced     Policing = iota // they are not looked for
+	PoliceDiscard                 // they are discarded
+	PoliceTag                     // they are tagged, if there is nothing against it (see Policer)
+)
+
 // Connect makes cells that come in at port in on inVC leave at port out on
 // outVC. It is an error if a port does not exist, nothing is attached to port
-// out, inVC is connected already, or a VC is 0/0, which is no circuit.
+// out, inVC is connected already, by its path maybe, or a VC is 0/0, which is no circuit.
 func (s *Switch) Connect(in int, inVC VC, out int, outVC VC) error {
+	return s.ConnectContract(in, inVC, out, outVC, Contract{})
+}
+
+// ConnectContract is Connect of a circuit with a contract. It is also an error if
+// the contract cannot be kept.
+func (s *Switch) ConnectContract(in int, inVC VC, out int, outVC VC, k Contract) error {
 	fail := func(why error) error {
 		return fmt.Errorf("atm: connecting %v at port %d to %v at port %d: %w", inVC, in, outVC, out, why)
-	}
-	from, err := s.port(in)
-	if err != nil {
-		return fail(err)
-	}
-	to, err := s.port(out)
-	if err != nil {
-		return fail(err)
 	}
 	if inVC == (VC{}) || outVC == (VC{}) {
 		return fail(fmt.Errorf("0/0 is no circuit"))
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if to.out == nil {
-		return fail(fmt.Errorf("nothing is attached to port %d", out))
+	err := s.connect(in, out, route{vc: outVC.word(), keep: keepChannel}, k, func(from *port) (*atomic.Pointer[route], error) {
+		vp := from.path(inVC.VPI)
+		if vp.path.Load() != nil {
+			return nil, fmt.Errorf("path %d is in use at port %d, disconnect it first", inVC.VPI, in)
+		}
+		slot := vp.channel(inVC.VCI)
+		if slot.Load() != nil {
+			return nil, fmt.Errorf("%v is in use at port %d, disconnect it first", inVC, in)
+		}
+		vp.channels++
+		return slot, nil
+	})
+	if err != nil {
+		return fail(err)
 	}
-	slot := from.slot(inVC)
-	if slot.Load() != nil {
-		return fail(fmt.Errorf("%v is in use at port %d, disconnect it first", inVC, in))
-	}
-	slot.Store(&route{out: to.out, vc: outVC.word()})
 	return nil
 }
 
+// ConnectPath makes cells that come in at port in in the virtual path inVPI leave at port out
+// in the path outVPI, with their VCI unchanged. Cells with VPI and VCI 0 are still
+// discarded. It is an error if a port does not exist, nothing is attached to port out, or inVPI is
+// connected already, or a circuit in it.
+func (s *Switch) ConnectPath(in int, inVPI uint8, out int, outVPI uint8, k Contract) error {
+	err := s.connect(in, out, route{vc: VC{VPI: outVPI}.word(), keep: keepPath}, k, func(from *port) (*atomic.Pointer[route], error) {
+		vp := from.path(inVPI)
+		if vp.path.Load() != nil || vp.channels > 0 {
+			return nil, fmt.Errorf("path %d is in use at port %d, disconnect it first", inVPI, in)
+		}
+		return &vp.path, nil
+	})
+	if err != nil {
+		return fmt.Errorf("atm: connecting path %d at port %d to path %d at port %d: %w", inVPI, in, outVPI, out, err)
+	}
+	return nil
+}
+
+// connect puts the route r, completed by what port out and the contract ask for, into the place that find finds in port in.
+func (s *Switch) connect(in, out int, r route, k Contract, find func(*port) (*atomic.Pointer[route], error)) error {
+	from, err := s.port(in)
+	if err != nil {
+		return err
+	}
+	to, err := s.port(out)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if to.out == nil {
+		return fmt.Errorf("nothing is attached to port %d", out)
+	}
+	if err := s.keep(&r, from, to.out, k); err != nil {
+		return err
+	}
+	slot, err := find(from)
+	if err != nil {
+		return err
+	}
+	slot.Store(&r)
+	return nil
+}
+
+// A queuer has queues for circuits of different classes, such as a [Line].
+type queuer interface {
+	Flow(class Class, frames bool) Receiver
+}
+
+// keep completes the route r from a port to what out leads to by the contract.
+func (s *Switch) keep(r *route, from *port, out Receiver, k Contract) error {
+	if k.Class >= Classes {
+		return fmt.Errorf("there is no class %d", k.Class)
+	}
+	if (k.Policing != Unpoliced || k.Shape != 0) && s.Clock == nil {
+		return fmt.Errorf("the switch has no clock to police or shape by")
+	}
+	r.out = out
+	if q, ok := out.(queuer); ok && (k.Class != UBR || k.FrameDiscard) {
+		r.out = q.Flow(k.Class, k.FrameDiscard)
+	}
+	var err error
+	switch k.Policing {
+	case Unpoliced:
+	case PoliceDiscard, PoliceTag:
+		if r.police, err = NewPolicer(k.Traffic, k.Policing == PoliceTag); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("there is no policing %d", k.Policing)
+	}
+	if k.Shape != 0 {
+		r.shaper, err = NewShaper(r.out, ShaperConfig{Clock: s.Clock, Traffic: k.Traffic, Size: k.Shape, OnDrop: from.drop})
+		r.out = r.shaper
+	}
+	return err
+}
+
 // Disconnect ends what Connect began for inVC at port in, and reports whether
-// there was anything. A cell that is inside the switch in another goroutine may
+// there was anything. Cells that wait in its shaper are dropped, counted as cut. A cell that is inside the switch in another goroutine may
 // still come out after it returned.
 func (s *Switch) Disconnect(in int, inVC VC) bool {
 	p, err := s.port(in)
@@ -157,36 +285,73 @@ func (s *Switch) Disconnect(in int, inVC VC) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return p.slot(inVC).Swap(nil) != nil
+	vp := p.path(inVC.VPI)
+	if !p.end(vp.channel(inVC.VCI).Swap(nil)) {
+		return false
+	}
+	vp.channels--
+	return true
 }
 
-// slot is the place of the route of vc, made if need be. s.mu is held.
-func (p *port) slot(vc VC) *atomic.Pointer[route] {
-	vp := p.vps[vc.VPI].Load()
+// DisconnectPath is what Disconnect is, for ConnectPath.
+func (s *Switch) DisconnectPath(in int, inVPI uint8) bool {
+	p, err := s.port(in)
+	if err != nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return p.end(p.path(inVPI).path.Swap(nil))
+}
+
+// end ends a route that is no longer in any table, and reports whether it was one.
+func (p *port) end(r *route) bool {
+	if r == nil {
+		return false
+	}
+	if r.shaper != nil {
+		r.shaper.Close()
+		p.dropped[DropCut].Add(r.shaper.Counters().Dropped[DropCut])
+	}
+	return true
+}
+
+// path is the table of a VPI, made if need be. s.mu is held.
+func (p *port) path(vpi uint8) *vpTable {
+	vp := p.vps[vpi].Load()
 	if vp == nil {
 		vp = new(vpTable)
-		p.vps[vc.VPI].Store(vp)
+		p.vps[vpi].Store(vp)
 	}
-	t := vp[vc.VCI>>8].Load()
+	return vp
+}
+
+// channel is the place of the route of a VCI, made if need be. s.mu is held.
+func (vp *vpTable) channel(vci uint16) *atomic.Pointer[route] {
+	t := vp.vcs[vci>>8].Load()
 	if t == nil {
 		t = new(vcTable)
-		vp[vc.VCI>>8].Store(t)
+		vp.vcs[vci>>8].Store(t)
 	}
-	return &t[vc.VCI&0xff]
+	return &t[vci&0xff]
 }
 
 // lookup is the route of vc or nil. It takes no lock.
 func (p *port) lookup(vc VC) *route {
-	if vp := p.vps[vc.VPI].Load(); vp != nil {
-		if t := vp[vc.VCI>>8].Load(); t != nil {
-			return t[vc.VCI&0xff].Load()
+	vp := p.vps[vc.VPI].Load()
+	if vp == nil {
+		return nil
+	}
+	if t := vp.vcs[vc.VCI>>8].Load(); t != nil {
+		if r := t[vc.VCI&0xff].Load(); r != nil {
+			return r
 		}
 	}
-	return nil
+	return vp.path.Load()
 }
 
-// Receive passes a cell on that came in at the port: PT, CLP and payload as
-// they are, VPI and VCI translated, GFC 0, a new HEC.
+// Receive passes a cell on that came in at the port: PT, payload and, unless it
+// is tagged, CLP as they are, VPI and VCI translated, GFC 0, a new HEC.
 func (p *port) Receive(c *Cell) {
 	w := c.word()
 	if syndrome(w, c[4]) != 0 {
@@ -202,7 +367,17 @@ func (p *port) Receive(c *Cell) {
 		p.drop(c, DropNoRoute)
 		return
 	}
-	c.setWord(r.vc | w&(7<<ptShift|clpBit))
+	if r.police != nil {
+		switch r.police.Cell(p.sw.Clock.Now(), w&clpBit != 0) {
+		case Discard:
+			p.drop(c, DropPoliced)
+			return
+		case Tag:
+			w |= clpBit
+			p.tagged.Add(1)
+		}
+	}
+	c.setWord(r.vc | w&r.keep)
 	p.switched.Add(1)
 	r.out.Receive(c)
 }
@@ -217,7 +392,8 @@ func (p *port) drop(c *Cell, why DropReason) {
 // PortCounters is what happened to the cells that came in at a port.
 type PortCounters struct {
 	Switched uint64              // passed on
-	Dropped  [DropReasons]uint64 // discarded, by reason
+	Tagged   uint64              // of those, with CLP 1 because of policing
+	Dropped  [DropReasons]uint64 // discarded, by reason; those for which a shaper had no room were passed on before
 }
 
 // Counters reads the counters of port n; they are 0 if there is no such port.
@@ -226,7 +402,7 @@ func (s *Switch) Counters(n int) (pc PortCounters) {
 	if err != nil {
 		return pc
 	}
-	pc.Switched = p.switched.Load()
+	pc.Switched, pc.Tagged = p.switched.Load(), p.tagged.Load()
 	for i := range pc.Dropped {
 		pc.Dropped[i] = p.dropped[i].Load()
 	}
