@@ -17,29 +17,12 @@ type Clock interface {
 	AfterFunc(d time.Duration, f func()) (stop func() bool)
 }
 
-// A RealClock is the machine's monotonic clock. Its functions run in goroutines of their own.
-type RealClock struct {
-	began time.Time
-}
-
-// NewRealClock makes a clock that begins now.
-func NewRealClock() *RealClock { return &RealClock{began: time.Now()} }
-
-// Now is the time since the clock was made.
-func (r *RealClock) Now() time.Duration { return time.Since(r.began) }
-
-// AfterFunc is that of [Clock].
-func (r *RealClock) AfterFunc(d time.Duration, f func()) (stop func() bool) {
-	return time.AfterFunc(d, f).Stop
-}
-
 // A SimClock is emulated time: a list of what is to happen, which [SimClock.Run] makes happen one by one. The time stands still
 // while a function runs and leaps to the next when it is done. Functions due at the same time run in the order of their AfterFunc.
 type SimClock struct {
 	mu     sync.Mutex
 	now    time.Duration
-	events simEvents
-	count  uint64
+	agenda agenda
 }
 
 // NewSimClock makes a clock that shows 0.
@@ -56,17 +39,11 @@ func (s *SimClock) Now() time.Duration {
 func (s *SimClock) AfterFunc(d time.Duration, f func()) (stop func() bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.count++
-	e := &simEvent{at: s.now + max(d, 0), order: s.count, f: f}
-	heap.Push(&s.events, e)
+	e := s.agenda.add(s.now+max(d, 0), f)
 	return func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if e.index < 0 {
-			return false
-		}
-		heap.Remove(&s.events, e.index)
-		return true
+		return s.agenda.remove(e)
 	}
 }
 
@@ -75,11 +52,11 @@ func (s *SimClock) AfterFunc(d time.Duration, f func()) (stop func() bool) {
 func (s *SimClock) Run(until time.Duration) (calls int) {
 	for {
 		s.mu.Lock()
-		if len(s.events) == 0 || s.events[0].at > until {
+		e := s.agenda.due(until)
+		if e == nil {
 			s.mu.Unlock()
 			return calls
 		}
-		e := heap.Pop(&s.events).(*simEvent)
 		s.now = e.at
 		s.mu.Unlock()
 		e.f()
@@ -90,37 +67,68 @@ func (s *SimClock) Run(until time.Duration) (calls int) {
 // Forever is no limit for [SimClock.Run]; it returns when nothing is left to happen.
 const Forever = time.Duration(1<<63 - 1)
 
-// A simEvent is a function that is due at a time.
-type simEvent struct {
+// An agenda is what is to happen, in the order of time and then of being added. It is not safe for concurrent use.
+type agenda struct {
+	events events
+	count  uint64
+}
+
+// add makes f due at a time.
+func (a *agenda) add(at time.Duration, f func()) *event {
+	a.count++
+	e := &event{at: at, order: a.count, f: f}
+	heap.Push(&a.events, e)
+	return e
+}
+
+// remove takes e away, and reports whether it was still there.
+func (a *agenda) remove(e *event) bool {
+	if e.index < 0 {
+		return false
+	}
+	heap.Remove(&a.events, e.index)
+	return true
+}
+
+// due takes the next event away if it is due by now; else it is nil.
+func (a *agenda) due(now time.Duration) *event {
+	if len(a.events) == 0 || a.events[0].at > now {
+		return nil
+	}
+	return heap.Pop(&a.events).(*event)
+}
+
+// An event is a function that is due at a time.
+type event struct {
 	at    time.Duration
 	order uint64 // among those due at the same time
 	index int    // in the heap, -1 outside
 	f     func()
 }
 
-// simEvents is a heap, the next event on top.
-type simEvents []*simEvent
+// events is a heap, the next on top.
+type events []*event
 
-func (h simEvents) Len() int { return len(h) }
+func (h events) Len() int { return len(h) }
 
-func (h simEvents) Less(i, j int) bool {
+func (h events) Less(i, j int) bool {
 	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].order < h[j].order
 }
 
-func (h simEvents) Swap(i, j int) {
+func (h events) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].index, h[j].index = i, j
 }
 
 // Push adds the event x.
-func (h *simEvents) Push(x any) {
-	e := x.(*simEvent)
+func (h *events) Push(x any) {
+	e := x.(*event)
 	e.index = len(*h)
 	*h = append(*h, e)
 }
 
 // Pop takes the last away.
-func (h *simEvents) Pop() any {
+func (h *events) Pop() any {
 	n := len(*h) - 1
 	e := (*h)[n]
 	(*h)[n], *h = nil, (*h)[:n]

@@ -4,9 +4,13 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 )
 
@@ -52,6 +56,45 @@ func TestRealClock(t *testing.T) {
 	}
 	if stop := c.AfterFunc(time.Hour, func() { t.Error("called") }); !stop() || stop() {
 		t.Error("the first stop prevents the call, the second finds nothing to prevent")
+	}
+}
+
+// Alarms set and stopped by many goroutines: each is called, not early, or stopped, never both, and nothing remains.
+func TestRealClockConcurrent(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	c := NewRealClock()
+	var calls, stopped, early atomic.Int64
+	var wg sync.WaitGroup
+	const each = 300
+	for g := range 4 {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(1, uint64(g)))
+			for range each {
+				d := time.Duration(rng.IntN(2000)) * time.Microsecond
+				due := c.Now() + d
+				wg.Add(1)
+				stop := c.AfterFunc(d, func() {
+					calls.Add(1)
+					if c.Now() < due {
+						early.Add(1)
+					}
+					wg.Done()
+				})
+				if rng.IntN(2) == 0 && stop() {
+					stopped.Add(1)
+					wg.Done()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if calls.Load()+stopped.Load() != 4*each || calls.Load() == 0 || stopped.Load() == 0 || early.Load() != 0 {
+		t.Errorf("%d called, %d of them early, %d stopped, of %d", calls.Load(), early.Load(), stopped.Load(), 4*each)
+	}
+	for range 3 { // a clock without alarms begins anew
+		done := make(chan bool)
+		c.AfterFunc(-1, func() { close(done) })
+		<-done
 	}
 }
 

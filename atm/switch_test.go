@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -77,6 +78,194 @@ func TestSwitchLikeDynamips(t *testing.T) {
 		t.Errorf("cells came back: %x", got)
 	}
 	if got, want := s.Counters(0), (PortCounters{Switched: 5}); got != want {
+		t.Errorf("counters %+v, want %+v", got, want)
+	}
+}
+
+// A virtual path keeps the VCI. The header that Dynamips 0.2.24 sent after "create_vpc A 12 B 34".
+func TestSwitchPathLikeDynamips(t *testing.T) {
+	s, sinks := newSwitch(t, 2)
+	if err := s.ConnectPath(0, 12, 1, 34, Contract{}); err != nil {
+		t.Fatal(err)
+	}
+	var c Cell
+	copy(c[:], unhex(t, "00c0d050d5"))
+	want := c
+	copy(want[:], unhex(t, "0220d05037"))
+	s.Port(0).Receive(&c)
+	if got := sinks[1].take(); len(got) != 1 || got[0] != want {
+		t.Errorf("came out as %x, want one cell %x", got, want)
+	}
+	// All channels of the path, and no other path.
+	for _, vci := range []uint16{0, 3, 4, 31, 65535} {
+		h := Header{VC: VC{12, vci}, PT: PTResource, CLP: true}
+		c.SetHeader(h)
+		s.Port(0).Receive(&c)
+		h.VC.VPI = 34
+		if got := sinks[1].take(); len(got) != 1 {
+			t.Errorf("VCI %d: %d cells came out", vci, len(got))
+		} else if g, ok := got[0].Header(); !ok || g != h {
+			t.Errorf("VCI %d came out as %+v", vci, g)
+		}
+	}
+	c.SetHeader(Header{VC: VC{13, 100}})
+	s.Port(0).Receive(&c)
+	if !s.DisconnectPath(0, 12) || s.DisconnectPath(0, 12) || s.DisconnectPath(9, 12) {
+		t.Error("the first DisconnectPath ends the path, others find nothing")
+	}
+	c.SetHeader(Header{VC: VC{12, 100}})
+	s.Port(0).Receive(&c)
+	if got, want := s.Counters(0), (PortCounters{Switched: 6, Dropped: [DropReasons]uint64{DropNoRoute: 2}}); got != want {
+		t.Errorf("counters %+v, want %+v", got, want)
+	}
+}
+
+// A path and channels in it exclude each other.
+func TestSwitchPathErrors(t *testing.T) {
+	s, _ := newSwitch(t, 2)
+	connect(t, s, 0, VC{7, 40}, 1, VC{7, 40})
+	wantErr := func(err error, want string) {
+		t.Helper()
+		if fmt.Sprint(err) != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+	wantErr(s.ConnectPath(0, 7, 1, 8, Contract{}), "atm: connecting path 7 at port 0 to path 8 at port 1: path 7 is in use at port 0, disconnect it first")
+	wantErr(s.ConnectPath(0, 6, 2, 8, Contract{}), "atm: connecting path 6 at port 0 to path 8 at port 2: atm: switch has no port 2, its ports are 0 to 1")
+	wantErr(s.ConnectPath(0, 6, 1, 8, Contract{}), "<nil>")
+	wantErr(s.ConnectPath(0, 6, 1, 9, Contract{}), "atm: connecting path 6 at port 0 to path 9 at port 1: path 6 is in use at port 0, disconnect it first")
+	wantErr(s.Connect(0, VC{6, 40}, 1, VC{6, 40}), "atm: connecting 6/40 at port 0 to 6/40 at port 1: path 6 is in use at port 0, disconnect it first")
+	if !s.Disconnect(0, VC{7, 40}) {
+		t.Error("nothing to disconnect")
+	}
+	wantErr(s.ConnectPath(0, 7, 1, 8, Contract{}), "<nil>")
+}
+
+func TestSwitchContractErrors(t *testing.T) {
+	s, _ := newSwitch(t, 2)
+	for i, tt := range []struct {
+		k    Contract
+		want string
+	}{
+		{Contract{Class: Classes}, "there is no class 3"},
+		{Contract{Policing: PoliceTag, Traffic: Traffic{PCR: 1}}, "the switch has no clock to police or shape by"},
+		{Contract{Shape: 1, Traffic: Traffic{PCR: 1}}, "the switch has no clock to police or shape by"},
+		{Contract{Policing: PoliceDiscard}, "atm: traffic has no peak cell rate, PCR in cells/s is needed"},
+		{Contract{Policing: 3}, "there is no policing 3"},
+		{Contract{Shape: -1, Traffic: Traffic{PCR: 1}}, "atm: a shaper for -1 cells is not possible, give 1 to 16777216"},
+	} {
+		if i == 3 {
+			s.Clock = NewSimClock()
+		}
+		err := s.ConnectContract(0, VC{0, 40}, 1, VC{0, 41}, tt.k)
+		if want := "atm: connecting 0/40 at port 0 to 0/41 at port 1: " + tt.want; fmt.Sprint(err) != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+	connect(t, s, 0, VC{0, 40}, 1, VC{0, 41}) // nothing of those was left behind
+}
+
+// A circuit is held to its contract as its cells come in: what is discarded is seen as it came, what is tagged goes on with CLP 1.
+func TestSwitchPolices(t *testing.T) {
+	clock := NewSimClock()
+	s, sinks := newSwitch(t, 2)
+	s.Clock = clock
+	s.OnDrop = func(port int, c *Cell, why DropReason) {
+		if port != 0 || c.VC() != (VC{0, 40}) || why != DropPoliced {
+			t.Errorf("dropped at port %d: %v, %v", port, c.VC(), why)
+		}
+	}
+	for i, p := range []Policing{PoliceDiscard, PoliceTag} {
+		if err := s.ConnectContract(0, VC{0, uint16(40 + i)}, 1, VC{1, uint16(40 + i)}, Contract{Traffic: Traffic{PCR: 1e6}, Policing: p}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for k := range 3 {
+		clock.AfterFunc(time.Duration(k)*600*time.Nanosecond, func() { // the second is too early
+			for i := range uint16(2) {
+				var c Cell
+				c.SetHeader(Header{VC: VC{0, 40 + i}, PT: PTUserEnd})
+				s.Port(0).Receive(&c)
+			}
+		})
+	}
+	clock.Run(Forever)
+	var got []string
+	for _, c := range sinks[1].take() {
+		h, ok := c.Header()
+		got = append(got, fmt.Sprint(h.VC, h.CLP, h.PT, ok))
+	}
+	if got, want := fmt.Sprint(got), "[1/40 false 1 true 1/41 false 1 true 1/41 true 1 true 1/40 false 1 true 1/41 false 1 true]"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got, want := s.Counters(0), (PortCounters{Switched: 5, Tagged: 1, Dropped: [DropReasons]uint64{DropPoliced: 1}}); got != want {
+		t.Errorf("counters %+v, want %+v", got, want)
+	}
+}
+
+// A contract's class chooses the queue of the line at the port, FrameDiscard lets it discard PDUs.
+func TestSwitchQueues(t *testing.T) {
+	b := newBottleneck(t, Queueing{Size: 4, EPD: 2})
+	s := NewSwitch(2)
+	if err := s.Attach(1, b); err != nil {
+		t.Fatal(err)
+	}
+	send := func(vci uint16, letters string) {
+		cells(receiverFunc(func(c *Cell) {
+			h, _ := c.Header()
+			h.VC.VCI = vci
+			c.SetHeader(h)
+			s.Port(0).Receive(c)
+		}), letters)
+	}
+	for vci, k := range map[uint16]Contract{40: {}, 41: {FrameDiscard: true}, 42: {Class: CBR}} {
+		if err := s.ConnectContract(0, VC{0, vci}, 1, VC{0, vci}, k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(40, "abcD")  // a is sent, the queue of UBR has 3
+	send(41, "efG")   // a PDU is not begun any more
+	send(40, "hi")    // the rest of the queue
+	send(42, "uvwxy") // another queue
+	if got, want := fmt.Sprint(b.drops), "[e epd f epd G epd i queue-full y queue-full]"; got != want {
+		t.Errorf("dropped %s, want %s", got, want)
+	}
+	if got, want := b.Counters().Queued, [Classes]int{UBR: 4, CBR: 4}; got != want {
+		t.Errorf("queued %v, want %v", got, want)
+	}
+	b.clock.Run(Forever)
+	if got := b.letters(t); len(got) != 9 {
+		t.Errorf("%s came out, want 9 cells", got)
+	}
+}
+
+// A shaped circuit: its cells wait in the switch, and are dropped with it.
+func TestSwitchShapes(t *testing.T) {
+	clock := NewSimClock()
+	s := NewSwitch(2)
+	s.Clock = clock
+	a := &arrivals{clock: clock}
+	if err := s.Attach(1, a); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.ConnectContract(0, VC{0, 32}, 1, VC{0, 33}, Contract{Traffic: Traffic{PCR: 1e5}, Shape: 4}); err != nil {
+		t.Fatal(err)
+	}
+	drops := 0
+	s.OnDrop = func(port int, c *Cell, why DropReason) {
+		if port == 0 && c[5] == 'e' && why == DropQueueFull {
+			drops++
+		}
+	}
+	cells(s.Port(0), "abcde")
+	clock.Run(25 * time.Microsecond)
+	s.Disconnect(0, VC{0, 32})
+	clock.Run(Forever)
+	if got := fmt.Sprint(a.got); got != "[a@0s b@10µs c@20µs]" || drops != 1 {
+		t.Errorf("%s came out, %d were dropped in sight", got, drops)
+	}
+	want := PortCounters{Switched: 5, Dropped: [DropReasons]uint64{DropQueueFull: 1, DropCut: 1}}
+	if got := s.Counters(0); got != want {
 		t.Errorf("counters %+v, want %+v", got, want)
 	}
 }
@@ -354,7 +543,7 @@ func FuzzSwitch(f *testing.F) {
 		s.Port(0).Receive(&c)
 		got := sinks[0].take()
 		n := s.Counters(0)
-		if dropped := n.Dropped[0] + n.Dropped[1] + n.Dropped[2]; n.Switched+dropped != 1 || uint64(len(got)) != n.Switched {
+		if dropped := n.Dropped[DropHEC] + n.Dropped[DropEmpty] + n.Dropped[DropNoRoute]; n.Switched+dropped != 1 || uint64(len(got)) != n.Switched {
 			t.Fatalf("%x: %d came out, counters %+v", in, len(got), n)
 		}
 		if len(got) == 1 {
