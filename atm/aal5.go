@@ -3,6 +3,7 @@ package atm
 import (
 	"encoding/binary"
 	"errors"
+	"time"
 )
 
 // MaxPDU is the longest payload of a CPCS-PDU in octets: Length has 16 bits
@@ -117,6 +118,8 @@ func (s *Segmenter) Abort(c *Cell) bool {
 // A PDU is a received AAL5 CPCS-PDU.
 type PDU struct {
 	UU      uint8  // user-to-user octet
+	CLP     bool   // one of its cells at least may have been discarded before others (CPCS-LP)
+	EFCI    bool   // its last cell has met congestion (CPCS-CI)
 	Payload []byte // within the buffer of the Reassembler, until its next Add or Reset
 }
 
@@ -127,6 +130,12 @@ type Reassembler struct {
 	max      int
 	buf      []byte // octets of the PDU so far
 	oversize bool   // the PDU is longer than max; cells are skipped up to its end
+	clp      bool   // one of its cells had CLP
+
+	clock    Clock // nil: no time-out
+	limit    time.Duration
+	began    time.Duration // when the first cell of the PDU came
+	timeouts uint64
 }
 
 // NewReassembler makes one for payloads of up to max octets; a max outside 1
@@ -142,6 +151,26 @@ func NewReassembler(max int) *Reassembler {
 	return &Reassembler{max: max, buf: make([]byte, 0, cells*PayloadSize)}
 }
 
+// SetTimeout makes r discard a PDU that is not complete within limit after its first cell (the reassembly timer of I.363.5), so that a
+// lost last cell costs the PDU it belongs to and, if it comes later than that, not the next. No timer runs: that the time is up is found
+// by the next Add or Expire.
+func (r *Reassembler) SetTimeout(clock Clock, limit time.Duration) { r.clock, r.limit = clock, limit }
+
+// Expire discards the PDU that is being received if its time is up, and reports whether it was.
+func (r *Reassembler) Expire() bool { return r.clock != nil && r.expire(r.clock.Now()) }
+
+func (r *Reassembler) expire(now time.Duration) bool {
+	if len(r.buf) == 0 || now-r.began <= r.limit {
+		return false
+	}
+	r.timeouts++
+	r.Reset()
+	return true
+}
+
+// Timeouts is how many PDUs were discarded because they were not complete in time.
+func (r *Reassembler) Timeouts() uint64 { return r.timeouts }
+
 // Add takes the next cell of the circuit. With the last cell of a PDU it
 // returns the PDU and true, or the reason why that PDU was discarded:
 // ErrOversize, ErrCRC32, ErrAborted, ErrPDULength or ErrCPI, checked in this
@@ -152,6 +181,14 @@ func (r *Reassembler) Add(c *Cell) (PDU, bool, error) {
 	if !pt.User() {
 		return PDU{}, false, ErrNotUser
 	}
+	if r.clock != nil {
+		now := r.clock.Now()
+		r.expire(now)
+		if len(r.buf) == 0 {
+			r.began = now
+		}
+	}
+	r.clp = r.clp || c.CLP()
 	if len(r.buf) == cap(r.buf) {
 		r.oversize = true
 	} else {
@@ -161,6 +198,9 @@ func (r *Reassembler) Add(c *Cell) (PDU, bool, error) {
 		return PDU{}, false, nil
 	}
 	pdu, err := r.check()
+	if err == nil {
+		pdu.CLP, pdu.EFCI = r.clp, pt.EFCI()
+	}
 	r.Reset()
 	return pdu, err == nil, err
 }
@@ -193,6 +233,6 @@ func (r *Reassembler) check() (PDU, error) {
 // of payload they were.
 func (r *Reassembler) Reset() int {
 	n := len(r.buf)
-	r.buf, r.oversize = r.buf[:0], false
+	r.buf, r.oversize, r.clp = r.buf[:0], false, false
 	return n
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -333,4 +334,75 @@ func FuzzReassembler(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Loss priority is that of any cell, congestion that of the last (I.363.5, clause 8.1.2).
+func TestAAL5Marks(t *testing.T) {
+	r := NewReassembler(200)
+	cells := segment(t, Header{}, 0, nil, count(130)) // three cells
+	for tag := -1; tag < 3; tag++ {
+		for congested := -1; congested < 3; congested++ {
+			marked := append([]Cell{}, cells...)
+			if tag >= 0 {
+				marked[tag].TagCLP()
+			}
+			if congested >= 0 {
+				marked[congested].MarkEFCI()
+			}
+			pdu, ok, err := add(t, r, marked)
+			if !ok || err != nil || pdu.CLP != (tag >= 0) || pdu.EFCI != (congested == 2) {
+				t.Errorf("cell %d tagged, cell %d congested: %+v, %v, %v", tag, congested, pdu, ok, err)
+			}
+		}
+	}
+}
+
+func TestAAL5Timeout(t *testing.T) {
+	clock := NewSimClock()
+	r := NewReassembler(500)
+	r.SetTimeout(clock, time.Second)
+	cells := segment(t, Header{}, 0, nil, count(200)) // five cells
+	wait := func(d time.Duration) {
+		clock.AfterFunc(d, func() {})
+		clock.Run(Forever)
+	}
+	for _, tt := range []struct {
+		what     string
+		waits    [5]time.Duration // before each cell
+		lost     int              // cell that does not come, -1: none
+		timeouts uint64
+		ok       bool
+	}{
+		{"at once", [5]time.Duration{}, -1, 0, true},
+		{"just in time", [5]time.Duration{9 * time.Second, time.Second / 2, 0, 0, time.Second / 2}, -1, 0, true},
+		{"too late", [5]time.Duration{0, 0, 0, 0, time.Second + 1}, -1, 1, false},
+		{"each in time, all together not", [5]time.Duration{0, 400e6, 400e6, 400e6, 400e6}, -1, 1, false},
+	} {
+		before := r.Timeouts()
+		var ok bool
+		for i := range cells {
+			wait(tt.waits[i])
+			_, ok, _ = r.Add(&cells[i])
+		}
+		if n := r.Timeouts() - before; ok != tt.ok || n != tt.timeouts {
+			t.Errorf("%s: complete %v, %d time-outs, want %v, %d", tt.what, ok, n, tt.ok, tt.timeouts)
+		}
+	}
+	// The last cell is lost: with the time-out the next PDU is not lost too.
+	add(t, r, cells[:4])
+	if r.Expire() {
+		t.Error("expired at once")
+	}
+	wait(time.Second + 1)
+	if _, ok, err := add(t, r, cells); !ok || err != nil {
+		t.Errorf("after a lost last cell: %v, %v", ok, err)
+	}
+	add(t, r, cells[:4])
+	wait(time.Second + 1)
+	if !r.Expire() || r.Expire() || r.Reset() != 0 || r.Timeouts() != 4 {
+		t.Errorf("Expire left something; %d time-outs", r.Timeouts())
+	}
+	if NewReassembler(10).Expire() {
+		t.Error("expired without a time-out")
+	}
 }
