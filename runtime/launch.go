@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	goruntime "runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -65,6 +66,8 @@ func (j *Job) Run() (Result, error) {
 	}
 	defer null.Close()
 
+	enoughProcessors(nodes)
+
 	r := &run{job: j, log: j.Log, directory: newDirectory(nodes), result: Result{Node: -1}}
 	if r.log == nil {
 		r.log = hclog.NewNullLogger()
@@ -105,6 +108,16 @@ func (j *Job) Run() (Result, error) {
 	guests.Wait()
 	labels.wait()
 	return r.end()
+}
+
+// enoughProcessors lets the Go scheduler run all engines at once, on however few CPUs. An engine that comes back from wait4
+// while others hold all processors of the scheduler would wait for one, and its guest with it: with two CPUs, the median of
+// a notification was 118 µs instead of 70.
+func enoughProcessors(nodes int) {
+	const others = 2 // the signals' goroutine, the collector
+	if goruntime.GOMAXPROCS(0) < nodes+others {
+		goruntime.GOMAXPROCS(nodes + others)
+	}
 }
 
 // orNull returns f, or null if there is no f.
