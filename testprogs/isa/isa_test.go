@@ -85,38 +85,33 @@ func TestGuests(t *testing.T) {
 	for _, test := range []struct {
 		source string
 		nodes  []int
-		args   string
-		status int // of a guest that is killed
+		killed bool // all nodes but 0 are
 	}{
-		{"registers.c", []int{1}, "", 0},
-		{"refusals.c", []int{1}, "", 0},
-		{"spaces.c", []int{1, 3}, "", 0},
-		{"exports.c", []int{1}, "", 0},
-		{"imports.c", []int{2, 3}, "", 0},
-		{"revokes.c", []int{2}, "", 0},
-		{"fences.c", []int{1}, "", 0},
-		{"transfers.c", []int{2}, "", 0},
-		{"atomics.c", []int{2, 3}, "", 0},
-		{"orders.c", []int{2}, "", 0},
-		{"events.c", []int{2, 4}, "", 0},
-		{"signals.c", []int{1}, "", 0},
-		{"deaths.c", []int{2, 3}, "", 0},
-		{"deaths.c", []int{2, 3}, "9", runtime.StatusSignal + 9},
+		{"registers.c", []int{1}, false},
+		{"refusals.c", []int{1}, false},
+		{"spaces.c", []int{1, 3}, false},
+		{"exports.c", []int{1}, false},
+		{"imports.c", []int{2}, false},
+		{"revokes.c", []int{2}, false},
+		{"fences.c", []int{1}, false},
+		{"transfers.c", []int{2}, false},
+		{"atomics.c", []int{2, 3}, false},
+		{"orders.c", []int{2}, false},
+		{"events.c", []int{2, 4}, false},
+		{"signals.c", []int{1}, false},
+		{"deaths.c", []int{2, 3}, false},
+		{"deaths.c", []int{2, 3}, true},
 	} {
 		for _, nodes := range test.nodes {
-			name := fmt.Sprintf("%s on %d", test.source, nodes)
-			if test.status != 0 {
-				name += " killed"
+			name, ends, args := fmt.Sprintf("%s on %d", test.source, nodes), nodes, []string(nil)
+			if test.killed {
+				name, ends, args = name+", killed", 1, []string{"kill"}
 			}
 			t.Run(name, func(t *testing.T) {
-				g := run(t, compile(t, "gcc", test.source), nodes, nil, strings.Fields(test.args)...)
-				ends := nodes
-				if test.status != 0 {
-					ends = 1 // node 0 has to come to its end, whoever else is killed
-				}
-				if g.result.Status != test.status || count(g.out, "end") != ends {
-					t.Errorf("status %d, want %d; %d nodes came to their end, want %d\n%s%s",
-						g.result.Status, test.status, count(g.out, "end"), ends, g.out, g.log)
+				g := run(t, compile(t, "gcc", test.source), nodes, nil, args...)
+				if g.result.Status != 0 || count(g.out, "end") != ends {
+					t.Errorf("status %d; %d nodes came to their end, want %d\n%s%s",
+						g.result.Status, count(g.out, "end"), ends, g.out, g.log)
 				}
 				for _, tag := range cited(t, filepath.Join(fixtures, test.source)) {
 					t.Run(tag, func(t *testing.T) {
