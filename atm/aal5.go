@@ -21,15 +21,15 @@ const (
 	maxPad      = PayloadSize - 1
 )
 
-// Reasons why AAL5 refuses to send or has discarded a PDU.
+// Reasons why AAL5 or AAL3/4 refuses to send or has discarded a PDU.
 var (
-	ErrPDULength = errors.New("atm: AAL5 CPCS-PDU refused: its Length does not fit the cells it came in, a cell was lost or added")
+	ErrPDULength = errors.New("atm: CPCS-PDU refused: its Length does not fit the cells it came in, a cell was lost or added")
 	ErrCRC32     = errors.New("atm: AAL5 CPCS-PDU refused: CRC-32 does not match, a cell was lost, added or damaged")
-	ErrCPI       = errors.New("atm: AAL5 CPCS-PDU refused: CPI is not 0, which is reserved")
-	ErrAborted   = errors.New("atm: AAL5 CPCS-PDU aborted by its sender")
-	ErrOversize  = errors.New("atm: AAL5 CPCS-PDU refused: longer than its receiver allows")
-	ErrNotUser   = errors.New("atm: AAL5 takes user cells only: the cell's payload type is OAM or reserved")
-	ErrSDULength = errors.New("atm: AAL5 cannot send this: a payload has 1 to 65535 octets")
+	ErrCPI       = errors.New("atm: CPCS-PDU refused: CPI is not 0, which is reserved")
+	ErrAborted   = errors.New("atm: CPCS-PDU aborted by its sender")
+	ErrOversize  = errors.New("atm: CPCS-PDU refused: longer than its receiver allows")
+	ErrNotUser   = errors.New("atm: an adaptation layer takes user cells only: the cell's payload type is OAM or reserved")
+	ErrSDULength = errors.New("atm: CPCS cannot send this: a payload has 1 to 65535 octets")
 )
 
 // A Segmenter cuts one AAL5 CPCS-PDU at a time into cells, which the caller
