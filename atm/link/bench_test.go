@@ -25,7 +25,7 @@ func BenchmarkLinks(b *testing.B) {
 			l, _ := udpPair(t, UDPConfig{Local: loopback}, discard{}, to)
 			return l
 		}},
-		{"UDP MPLS MTU 9000", 2048, func(t testing.TB, to atm.Receiver) Link {
+		{"UDP MPLS MTU 9000", 16384, func(t testing.TB, to atm.Receiver) Link {
 			l, _ := udpPair(t, UDPConfig{Local: loopback, MTU: 9000}, discard{}, to)
 			return l
 		}},

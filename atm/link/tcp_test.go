@@ -40,6 +40,7 @@ func TestTCP(t *testing.T) {
 	a, b := tcpPair(t, atA, atB)
 	testNumbered(t, a, b, atA, atB, 100, 5000)
 	for _, l := range []*TCP{a, b} {
+		until(t, "all cells counted as sent", func() bool { return l.Counters().Sent == 5000 }) // after they were
 		if c, want := l.Counters(), (Counters{Sent: 5000, Received: 5000}); c != want {
 			t.Errorf("%+v, want %+v", c, want)
 		}
