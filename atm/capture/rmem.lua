@@ -215,15 +215,22 @@ local function describe(pinfo, tree, vc, text, seq)
   tree:append_text(": " .. text)
 end
 
--- crc10 is the remainder of 48 octets, 0 if none was damaged.
+-- The remainder of an octet that is followed by ten bits 0, by x^10+x^9+x^5+x^4+x+1.
+local remainders = {}
+for octet = 0, 255 do
+  local r = bit.lshift(octet, 2)
+  for _ = 1, 8 do
+    r = bit.lshift(r, 1)
+    if r >= 0x400 then r = bit.bxor(r, 0x633) end
+  end
+  remainders[octet] = r
+end
+
+-- crc10 is 0 for 48 octets that were not damaged.
 local function crc10(tvb)
   local r = 0
-  for i = 0, tvb:len() - 1 do
-    local octet = tvb(i, 1):uint()
-    for b = 7, 0, -1 do
-      r = bit.bor(bit.lshift(r, 1), bit.band(bit.rshift(octet, b), 1))
-      if bit.band(r, 0x400) ~= 0 then r = bit.bxor(r, 0x633) end
-    end
+  for _, octet in ipairs({ tvb:raw():byte(1, -1) }) do
+    r = bit.bxor(bit.band(bit.lshift(r, 8), 0x3ff), remainders[bit.bxor(bit.rshift(r, 2), octet)])
   end
   return r
 end

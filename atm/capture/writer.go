@@ -279,7 +279,7 @@ func (w *Writer) Close() error {
 		}
 	}
 	if w.err != nil {
-		return fmt.Errorf("writing the capture: %w; it ends there, %d cells that came later and those still in the buffer are missing", w.err, w.missed)
+		return fmt.Errorf("writing the capture: %w; what was in its buffer and %d later cells are missing", w.err, w.missed)
 	}
 	return nil
 }

@@ -362,7 +362,7 @@ func TestWriteError(t *testing.T) {
 	}
 	for range 2 {
 		err = w.Close()
-		if !errors.Is(err, errBroken) || !strings.Contains(err.Error(), " 10 cells") {
+		if !errors.Is(err, errBroken) || !strings.Contains(err.Error(), " 10 later cells") {
 			t.Errorf("close: %v", err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"rmemrun/atm/capture"
 	"rmemrun/runtime"
 )
 
@@ -22,6 +23,7 @@ type runFlags struct {
 	summary bool
 	output  string
 	json    bool
+	capture string
 	engine  string
 }
 
@@ -60,6 +62,7 @@ are the programs' own. The exit status is that of the first program that fails,
 	flags.BoolVarP(&f.summary, "summary", "c", false, "print a table of the instructions at the end")
 	flags.StringVarP(&f.output, "output", "o", "", "write trace and table to `FILE` instead of standard error")
 	flags.BoolVar(&f.json, "json", false, "print trace and table as NDJSON, one object a line; with neither, the trace")
+	flags.StringVar(&f.capture, "capture", "", "write the cells as pcapng to `FILE[:link=TYPE]`, - is standard output; TYPE is "+strings.Join(capture.Links(), " or "))
 	flags.StringVar(&f.engine, "engine", runtime.Engines()[0], "how instructions are trapped: "+strings.Join(runtime.Engines(), ", "))
 	complete(c, "engine", runtime.Engines()...)
 	return c
@@ -81,8 +84,19 @@ func (a *app) runJob(c *cobra.Command, f *runFlags, args []string) error {
 	if err != nil {
 		return err
 	}
+	stdout := a.stdout
+	if c.Flags().Changed("capture") {
+		v, err := a.captureView(f.capture, programs)
+		if err != nil {
+			return errors.Join(err, done())
+		}
+		if v.stdout {
+			stdout = a.stderr
+		}
+		view, done = v.beside(view, done)
+	}
 	job := &runtime.Job{
-		Programs: programs, Stdin: a.stdin, Stdout: a.stdout, Stderr: a.stderr,
+		Programs: programs, Stdin: a.stdin, Stdout: stdout, Stderr: a.stderr,
 		Label: f.label, Engine: f.engine, Observer: view, Log: a.log(),
 	}
 	result, err := job.Run()

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"rmemrun/atm"
+	"rmemrun/atm/capture"
+	"rmemrun/rmem"
+	"rmemrun/runtime"
+)
+
+func (a *app) captureCommand() *cobra.Command {
+	var lua bool
+	c := &cobra.Command{
+		Use:   "capture --lua",
+		Short: "Print the dissector that shows captures in Wireshark",
+		Long: `Print the Lua dissector with which Wireshark and tshark show the messages of
+remote-memory instructions in the captures that "rmemrun --capture" writes.`,
+		Example: `  rmemrun capture --lua > ~/.local/lib/wireshark/plugins/rmem.lua
+  rmemrun -n 2 --capture - ./hello | wireshark -k -i -`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if !lua {
+				return usage("nothing to print: --lua is missing; captures are made by \"rmemrun --capture FILE PROG\"")
+			}
+			_, err := io.WriteString(a.stdout, capture.Lua)
+			return err
+		},
+	}
+	c.Flags().BoolVar(&lua, "lua", false, "print the dissector")
+	return c
+}
+
+// A captureTarget is the value of --capture: FILE[:link=TYPE].
+type captureTarget struct {
+	file string // "-" is standard output
+	link capture.Link
+}
+
+// captureOption is what looks like an option at the end of the value.
+var captureOption = regexp.MustCompile(`:([a-z]+)=([^/:]*)$`)
+
+func parseCaptureTarget(text string) (captureTarget, error) {
+	t := captureTarget{file: text}
+	if m := captureOption.FindStringSubmatch(text); m != nil {
+		t.file = strings.TrimSuffix(text, m[0])
+		if m[1] != "link" {
+			return t, usage("--capture=%s: there is no option %q, only link=%s", text, m[1], strings.Join(capture.Links(), " and link="))
+		}
+		var err error
+		if t.link, err = capture.ParseLink(m[2]); err != nil {
+			return t, usage("--capture=%s: %w", text, err)
+		}
+	}
+	if t.file == "" {
+		return t, usage("--capture=%s: no file is named", text)
+	}
+	return t, nil
+}
+
+// A captureView writes the cells of a run to a capture.
+type captureView struct {
+	stdout bool // it takes standard output, which the guests then cannot have
+	out    *os.File
+	w      *capture.Writer
+	ports  []string // by node
+}
+
+// captureView opens what a capture is written to, the value of --capture, and begins it.
+func (a *app) captureView(text string, programs []runtime.Program) (*captureView, error) {
+	t, err := parseCaptureTarget(text)
+	if err != nil {
+		return nil, err
+	}
+	v := &captureView{stdout: t.file == "-"}
+	if v.stdout {
+		if isTerminal(a.stdout) {
+			return nil, usage("--capture=-: standard output is a terminal; pipe it to a program that reads captures: ... | wireshark -k -i -")
+		}
+		v.out, err = duplicate(a.stdout)
+	} else {
+		// Not os.Create, which opens a FIFO for reading too: then nobody would see that its reader has gone.
+		v.out, err = os.OpenFile(t.file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+	}
+	if err != nil {
+		return nil, usage("--capture: %w", err)
+	}
+	for _, p := range programs {
+		for range p.Nodes {
+			v.ports = append(v.ports, fmt.Sprint("node", len(v.ports)))
+		}
+	}
+	v.w, err = capture.NewWriter(v.out, capture.Config{
+		Link: t.link, Start: time.Now(), Ports: v.ports,
+		AAL5: func(vc atm.VC) bool { return carriesAAL5(vc, len(v.ports)) },
+	})
+	if err != nil {
+		return nil, &statusError{runtime.StatusFault, errors.Join(err, v.out.Close())}
+	}
+	return v, nil
+}
+
+// carriesAAL5 reports whether a circuit between a number of nodes does: the control circuits, and the upper VC of each descriptor
+// (docs/protocol.md).
+func carriesAAL5(vc atm.VC, nodes int) bool {
+	first, user := rmem.ControlVCI(0), rmem.ControlVCI(0)+uint16(nodes)
+	return vc.VCI >= first && (vc.VCI < user || vc.VCI&1 == 1)
+}
+
+// duplicate opens a file again. A write to a pipe that nobody reads ends the program if the
+// file is number 1 or 2, and is an error otherwise.
+func duplicate(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, &os.PathError{Op: "dup", Path: f.Name(), Err: err}
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
+// beside makes an observer that the capture and another one share, which may be nil, and what is to be called when the job is done.
+func (v *captureView) beside(observer func(*runtime.Event), done func() error) (func(*runtime.Event), func() error) {
+	return func(e *runtime.Event) {
+		if observer != nil {
+			observer(e)
+		}
+		v.observe(e)
+	}, func() error { return errors.Join(done(), v.close()) }
+}
+
+func (v *captureView) observe(e *runtime.Event) {
+	if e.Kind != runtime.Network || e.Net.Cell == nil {
+		return
+	}
+	port := v.ports[e.Node]
+	switch e.Net.Kind {
+	case rmem.Sent:
+		v.w.Cell(e.Time, port, capture.Out, e.Net.Cell, "")
+	case rmem.Received:
+		v.w.Cell(e.Time, port, capture.In, e.Net.Cell, "")
+	case rmem.Dropped:
+		v.w.Cell(e.Time, port, capture.In, e.Net.Cell, e.Net.Reason.String())
+	}
+}
+
+func (v *captureView) close() error {
+	err := v.w.Close()
+	if errClose := v.out.Close(); err == nil && errClose != nil {
+		err = fmt.Errorf("writing the capture: %w", errClose)
+	}
+	return err
+}
