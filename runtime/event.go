@@ -77,6 +77,9 @@ type Event struct {
 	Code []byte
 	// V, A, P, C and D are the values of its operands when it trapped; decode.Op's Operands says what each is called.
 	V, A, P, C, D uint64
+	// Name is the segment's name where the instruction gives one: set for Decode, Resume and Restart of export and import, ""
+	// if the guest's operands do not lead to a name.
+	Name string
 	// Result is what the instruction returned: ≥ 0, or an rmem.Error. Set for Resume.
 	Result int64
 	// Old is the value that an atomic found. Set for Resume where Result is 0.

@@ -22,8 +22,9 @@ type space struct {
 // An execution is the instruction that one thread is executing. It stays with the thread and is used again for its next
 // instruction, so that an instruction costs no allocation.
 type execution struct {
-	op  rmem.Operation
-	tag uint64
+	op   rmem.Operation
+	tag  uint64
+	name string // the segment's, for events
 }
 
 // interrupted is what an operation is cancelled with when nobody will see its result.

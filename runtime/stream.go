@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rmemrun/decode"
 	"rmemrun/rmem"
 	"rmemrun/trap"
 )
@@ -36,6 +37,10 @@ func (n *node) Observe(e *rmem.Event) {
 func (n *node) trapped(c *trap.Call, x *execution) {
 	x.tag = n.events.tags.Add(1)
 	x.op.Tag = x.tag
+	x.name = ""
+	if c.Inst.Op == decode.Export || c.Inst.Op == decode.Import {
+		x.name, _ = readName(c) // the instruction itself reports what is wrong with it
+	}
 	e := n.guestEvent(Decode, c, c.Stopped)
 	trap := Event{Time: e.Time, Kind: Trap, Node: e.Node, PID: e.PID, TID: e.TID, Tag: e.Tag, PC: e.PC, Code: e.Code}
 	n.events.emit(&trap)
@@ -53,9 +58,10 @@ func (n *node) resumed(c *trap.Call) {
 
 // guestEvent makes an event of the instruction that c executes.
 func (n *node) guestEvent(kind Kind, c *trap.Call, t time.Time) *Event {
+	x := c.State.(*execution)
 	return &Event{
 		Time: n.events.since(t), Kind: kind, Node: n.id,
-		PID: c.Thread.PID(), TID: c.Thread.TID(), Tag: c.State.(*execution).tag,
+		PID: c.Thread.PID(), TID: c.Thread.TID(), Tag: x.tag, Name: x.name,
 		Inst: c.Inst, PC: c.PC, Code: c.Code, V: c.V, A: c.A, P: c.P, C: c.C, D: c.D,
 	}
 }

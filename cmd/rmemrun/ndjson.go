@@ -65,6 +65,7 @@ type ndjsonInstruction struct {
 	PC     string         `json:"pc"`
 	Code   string         `json:"code"`
 	Args   map[string]any `json:"args"`
+	Name   string         `json:"name,omitempty"` // of the segment; bytes that are not UTF-8 show as U+FFFD
 	Result int64          `json:"result"`
 	Error  string         `json:"error,omitempty"`
 	Old    string         `json:"old,omitempty"`
@@ -134,7 +135,7 @@ func instruction(e *runtime.Event, cells int) ndjsonInstruction {
 		Op: e.Inst.Op.String(), Width: e.Inst.Width,
 		Notify: e.Inst.Flags&decode.FlagNotify != 0, Async: e.Inst.Flags&decode.FlagAsync != 0,
 		PC: fmt.Sprintf("%#x", e.PC), Code: hex.EncodeToString(e.Code),
-		Args: map[string]any{}, Result: e.Result, Took: int64(e.Took), Cells: cells,
+		Args: map[string]any{}, Name: e.Name, Result: e.Result, Took: int64(e.Took), Cells: cells,
 	}
 	for _, arg := range e.Inst.Op.Operands() {
 		o.Args[arg.Name] = value(arg, operand(e, arg))

@@ -94,13 +94,19 @@ func call(e *runtime.Event) string {
 	b.WriteByte(' ')
 	b.WriteString(e.Inst.Mnemonic())
 	b.WriteByte('(')
-	for i, o := range e.Inst.Op.Operands() {
-		if i > 0 {
-			b.WriteString(", ")
+	separator := ""
+	for _, o := range e.Inst.Op.Operands() {
+		text := o.Format(operand(e, o))
+		if e.Name != "" { // the name itself instead of where it is and how long
+			switch o.Name {
+			case "name":
+				text = strconv.Quote(e.Name)
+			case "name_length":
+				continue
+			}
 		}
-		b.WriteString(o.Name)
-		b.WriteByte('=')
-		b.WriteString(o.Format(operand(e, o)))
+		b.WriteString(separator + o.Name + "=" + text)
+		separator = ", "
 	}
 	b.WriteByte(')')
 	return b.String()

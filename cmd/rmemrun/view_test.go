@@ -246,3 +246,17 @@ func TestFormatDuration(t *testing.T) {
 		}
 	}
 }
+
+func TestTraceShowsNames(t *testing.T) {
+	e := &runtime.Event{
+		PID: 7, TID: 7, Name: "a \"b\"\x00", P: 0x1000, C: 6, A: 2, D: 2, V: 0xffffffff,
+		Inst: decode.Instruction{Arch: decode.ArchAMD64, Op: decode.Import, Width: 1},
+	}
+	if got, want := call(e), `7 import(name="a \"b\"\x00", node=2, rights=WRITE, timeout_ms=-1)`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	e.Name = "" // it could not be read
+	if got, want := call(e), `7 import(name=0x1000, name_length=6, node=2, rights=WRITE, timeout_ms=-1)`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
