@@ -64,10 +64,8 @@ func crc10Slice(hi, lo uint64) uint16 {
 // CRC10 is the CRC-10 of p, in the low ten bits.
 func CRC10(p []byte) uint16 { return crc10Update(0, p) >> 6 }
 
-// crc10Remainder divides the 384 bits of a payload, its CRC field included, by
-// the generator. It is 0 for an undamaged one; with the CRC field 0 it is the
-// value that belongs there.
-func crc10Remainder(p *[PayloadSize]byte) uint16 {
+// crc10RemainderTables is crc10Remainder by tables.
+func crc10RemainderTables(p *[PayloadSize]byte) uint16 {
 	// The first 46 octets, with two of 0 in front, which change nothing.
 	word := binary.BigEndian.Uint64
 	r := crc10Slice(word(p[0:])>>16, word(p[6:]))

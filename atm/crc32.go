@@ -27,7 +27,8 @@ var crc32Table = func() (t [16][256]uint32) {
 	return t
 }()
 
-func crc32Update(r uint32, p []byte) uint32 {
+// crc32UpdateTables is crc32Update by tables.
+func crc32UpdateTables(r uint32, p []byte) uint32 {
 	t := &crc32Table
 	for len(p) >= 16 {
 		hi := binary.BigEndian.Uint64(p[:8]) ^ uint64(r)<<32

@@ -117,20 +117,28 @@ func TestAgainstReference(t *testing.T) {
 		for range randomInputs() {
 			var p [PayloadSize]byte
 			fill(r, p[:])
-			if got, want := crc10Remainder(&p), uint16(remainder(p[:], 0, 0x633, 10, 0)); got != want {
+			want := uint16(remainder(p[:], 0, 0x633, 10, 0))
+			if got := crc10Remainder(&p); got != want {
 				t.Fatalf("crc10Remainder(%x) = %03x, want %03x", p, got, want)
+			}
+			if got := crc10RemainderTables(&p); got != want {
+				t.Fatalf("crc10RemainderTables(%x) = %03x, want %03x", p, got, want)
 			}
 		}
 	})
 	t.Run("CRC-32", func(t *testing.T) {
 		t.Parallel()
 		r := rand.New(rand.NewPCG(*seed, 4))
-		buf := make([]byte, 100)
+		buf := make([]byte, 300)
 		for range randomInputs() {
 			p := buf[:r.IntN(len(buf))]
 			fill(r, p)
-			if got, want := CRC32(p), refCRC32(p); got != want {
+			want := refCRC32(p)
+			if got := CRC32(p); got != want {
 				t.Fatalf("CRC32(%x) = %08x, want %08x", p, got, want)
+			}
+			if got := ^crc32UpdateTables(^uint32(0), p); got != want {
+				t.Fatalf("CRC32(%x) by tables = %08x, want %08x", p, got, want)
 			}
 		}
 	})
