@@ -109,7 +109,7 @@ func TestImpairErrors(t *testing.T) {
 
 // The bursts of the Gilbert-Elliott model: share of the bad state, mean length of bursts, loss within them.
 func TestImpairBurst(t *testing.T) {
-	const n = 200000
+	const n = 100000
 	f := newFaulty(t, Impairment{Burst: Burst{Enter: 0.002, Leave: 0.1, Loss: 1}}, 3)
 	f.send(n)
 	runs := 0

@@ -59,9 +59,9 @@ func TestLineTimes(t *testing.T) {
 	}
 }
 
-// A million cells at OC-192 take as long as they should: nothing is lost by rounding.
+// Many cells at OC-192 take as long as they should: nothing is lost by rounding.
 func TestLineRate(t *testing.T) {
-	const n = 1 << 17
+	const n = 1 << 14
 	clock := NewSimClock()
 	var far counter
 	l := newLine(t, &far, LineConfig{Clock: clock, Rate: OC192, Queueing: Queueing{Size: n}})
