@@ -46,6 +46,13 @@
 // arrived when Receive returns. One call may lead to others: a node that
 // receives a request may send the reply from within Receive.
 //
+// A [Line] is a link that takes time or goes wrong: it has queues for the service
+// classes, a rate, a delay and an [Impairment]. A [Shaper] delays the cells of a
+// circuit. Both keep copies of cells and pass them on later, from goroutines of
+// their [Clock], so that what they lead to is called by several goroutines at once.
+// A [Policer] tells the switch which cells a circuit may send. The
+// [RealClock] is for jobs, the [SimClock] for experiments.
+//
 // # Locks
 //
 // [Switch] has one mutex, held only while circuits are connected,
@@ -53,4 +60,10 @@
 // of a cell takes no lock. A [Segmenter] and a [Reassembler] belong to one
 // circuit and are not safe for concurrent use; their owner has a lock for
 // that circuit anyway, since the order of cells on it matters.
+//
+// A [Line] and a [Shaper] have one mutex each, held while a cell is put into them, and while
+// due ones are taken out, but not while these are passed on: a
+// receiver may send into the line that it receives from. The hook for dropped cells is called with it.
+// A policed circuit has one for its [Policer]. The mutexes nest in the order Switch,
+// Line or Shaper, Clock.
 package atm

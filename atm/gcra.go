@@ -34,7 +34,7 @@ func (t Traffic) check() error {
 	return err
 }
 
-// buckets are the two algorithms that test for t, with the CDVT in both (ITU-T I.371, clause 5.4; ATM Forum TM 4.0, 4.4): the
+// buckets are the two algorithms that test for t, with the CDVT in both (ITU-T I.371; ATM Forum TM 4.0): the
 // burst tolerance is (MBS-1)·(1/SCR-1/PCR). sustained is nil if there is no SCR.
 func (t Traffic) buckets(cdvt time.Duration) (peak, sustained *GCRA, err error) {
 	if err := t.check(); err != nil {
@@ -120,7 +120,7 @@ const (
 	Discard                // the cell is not passed on
 )
 
-// A Policer holds a circuit to its Traffic (usage parameter control, ITU-T I.371, clause 6.2.3).
+// A Policer holds a circuit to its Traffic (usage parameter control, ITU-T I.371).
 //
 //	            conforms to the PCR    to the SCR    verdict
 //	CLP 0 or 1  no                     –             Discard; Tag if there is no SCR, CLP is 0, and tagging is on

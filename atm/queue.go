@@ -2,7 +2,7 @@ package atm
 
 import "fmt"
 
-// A Class is the service that a circuit gets where cells have to wait for a line (ATM Forum TM 4.0, clause 2.2; ITU-T I.371 calls them
+// A Class is the service that a circuit gets where cells have to wait for a line (ATM Forum TM 4.0; ITU-T I.371 calls them
 // transfer capabilities).
 type Class uint8
 

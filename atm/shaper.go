@@ -16,7 +16,7 @@ type ShaperConfig struct {
 	OnDrop func(c *Cell, why DropReason)
 }
 
-// A Shaper delays the cells of a circuit until they conform to a Traffic (ITU-T I.371, clause 6.2.5): at the times at which they come out a
+// A Shaper delays the cells of a circuit until they conform to a Traffic (ITU-T I.371, traffic shaping): at the times at which they come out a
 // [Policer] with the same Traffic passes all of them, whatever its CDVT. Bursts of up to MBS cells come out at the PCR, more at the SCR. Times are
 // rounded up to nanoseconds. Order is kept. A Shaper is safe for concurrent use.
 //
