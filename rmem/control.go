@@ -182,13 +182,11 @@ func (p *peer) receive(cell *atm.Cell) {
 		p.drop(cell, BadPDU)
 		return
 	case !whole:
-		return // no message is that long, the end of this one will be dropped
+		p.took(cell, &message{}) // no message is that long, the end of this one will be dropped
+		return
 	case !ok:
 		p.drop(cell, Malformed)
 		return
-	}
-	if p.node.observer != nil {
-		p.observe(Received, cell, &m)
 	}
 	switch m.op {
 	case OpConnect:
@@ -202,6 +200,13 @@ func (p *peer) receive(cell *atm.Cell) {
 
 func (p *peer) drop(cell *atm.Cell, why Reason) {
 	p.node.drop(Event{Peer: p.number, Cell: cell, Reason: why})
+}
+
+// took tells the observer of a cell that is not dropped.
+func (p *peer) took(cell *atm.Cell, m *message) {
+	if p.node.observer != nil {
+		p.observe(Received, cell, m)
+	}
 }
 
 func (p *peer) observe(k Kind, cell *atm.Cell, m *message) {

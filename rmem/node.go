@@ -312,11 +312,14 @@ func (n *Node) find(r Record) (*segment, Error) {
 // connected answers CONNECT: it believes nothing that p says of its rights or its circuit.
 func (n *Node) connected(p *peer, cell *atm.Cell, m *message) {
 	t, e := n.admit(p, m)
+	if e == EINVAL {
+		p.drop(cell, Stranger)
+	} else {
+		p.took(cell, m)
+	}
 	answer := message{op: OpReply, id: m.id, status: e.status()}
 	if e == OK {
 		answer.length, answer.rights = t.segment.size, t.rights
-	} else if e == EINVAL {
-		p.drop(cell, Stranger)
 	}
 	p.post(answer)
 }
@@ -364,6 +367,7 @@ func (n *Node) disconnected(p *peer, cell *atm.Cell, m *message) {
 	delete(n.targets, t)
 	n.circuits.detach(t.vc)
 	n.mu.Unlock()
+	p.took(cell, m)
 	t.close()
 	p.post(message{op: OpReply, id: m.id})
 }
@@ -379,6 +383,7 @@ func (n *Node) replied(p *peer, cell *atm.Cell, m *message) {
 	}
 	delete(n.calls, m.id)
 	n.mu.Unlock()
+	p.took(cell, m)
 	c.replied(m, statusError(m.status))
 }
 

@@ -21,10 +21,11 @@ type Kind uint8
 //	Received <--cell-- Sent
 //	Completed
 //
-// Dropped stands in place of all that would have come after it.
+// Every cell that comes is told of once: it is Received or Dropped, and Dropped stands
+// in place of all that would have come after it.
 const (
 	Sent      Kind = iota + 1 // a cell is about to leave
-	Received                  // a cell has come, its HEC is right and its circuit exists
+	Received                  // a cell has come, and is what it should be as far as it goes
 	Deposited                 // a request has taken effect on the segment: data written or read, an atomic made
 	Notified                  // the segment's owner has been notified
 	Refused                   // a request was refused, Status says why; no byte was changed

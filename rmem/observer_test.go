@@ -1,6 +1,8 @@
 package rmem
 
 import (
+	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -58,4 +60,64 @@ func anonymous(t testing.TB, size int) []byte {
 		}
 	})
 	return m
+}
+
+// A cell that comes is told of once, whatever becomes of it: captures show each as one packet.
+func TestObserverSeesCellsOnce(t *testing.T) {
+	e := newEnemy(t)
+	r := &recorder{}
+	e.victim.observer = r
+	control := atm.VC{VCI: ControlVCI(0)}
+	pdu := func(vc atm.VC, digits string) []atm.Cell {
+		var s atm.Segmenter
+		if err := s.Begin(atm.Header{VC: vc}, 0, unhex(t, digits), nil); err != nil {
+			t.Fatal(err)
+		}
+		var cells []atm.Cell
+		for c := (atm.Cell{}); s.Next(&c); {
+			cells = append(cells, c)
+		}
+		return cells
+	}
+	single := func(seq uint64, digits string) []atm.Cell {
+		var c atm.Cell
+		c.SetHeader(atm.Header{VC: e.rw})
+		sealCell(&c, seq, unhex(t, digits))
+		return []atm.Cell{c}
+	}
+	for _, test := range []struct {
+		name  string
+		cells []atm.Cell
+		last  Kind // what the last of them is
+	}{
+		{"write", single(0, "10000000 00000000"), Received},
+		{"write again", single(0, "10000000 00000000"), Dropped},
+		{"malformed request", single(1, "20000000 00000000"), Dropped},
+		{"block", pdu(upperVC(e.rw), "10000002 000000000030 000000000000"+strings.Repeat("00", 48)), Received},
+		{"malformed block", pdu(upperVC(e.rw), "10000003 000000000000 000000000000"+strings.Repeat("00", 48)), Dropped},
+		{"gap", single(9, "10000000 00000000"), Dropped},
+		{"after it", single(4, "10000000 00000000"), Dropped},
+		{"connect to nothing", pdu(control, "b0000000 00000001 00000009 00000001 00000001 00000ffc 00000022"), Dropped},
+		{"connect over a circuit of the victim", pdu(control, "b0000000 00000001 00000000 00000001 00000001 00000020 00000022"), Dropped},
+		{"disconnect of nothing", pdu(control, "d0000000 00000001 00000000 00000000 00000000 00000ffc 00000000"), Dropped},
+		{"reply to nothing", pdu(control, "c0000000 0000ffff 00000000 00000000 00000000 00000000 00000000"), Dropped},
+		{"message too long", pdu(control, strings.Repeat("00", 100)), Dropped},
+		{"disconnect", pdu(control, fmt.Sprintf("d0000000 00000001 00000000 00000000 00000000 %08x 00000000", vcNumber(e.rw))), Received},
+	} {
+		for i := range test.cells {
+			r.reset()
+			c := test.cells[i]
+			e.victim.Receive(&c)
+			want := Received
+			if i == len(test.cells)-1 {
+				want = test.last
+			}
+			told := func(k Kind) int {
+				return r.count(func(e *Event) bool { return e.Kind == k && e.Cell != nil && *e.Cell == test.cells[i] })
+			}
+			if told(want) != 1 || told(Received)+told(Dropped) != 1 {
+				t.Errorf("%s, cell %d: received %d times, dropped %d times, want %v", test.name, i, told(Received), told(Dropped), want)
+			}
+		}
+	}
 }

@@ -82,12 +82,11 @@ func (t *target) receiveCell(cell *atm.Cell) {
 	word := binary.BigEndian.Uint32(m.Payload)
 	d := demand{op: Op(word >> opShift), notify: word&notifyBit != 0, offset: uint64(word & offsetMask)}
 	t.left = 0
-	ok := d.parse(m.Payload[wordSize:])
-	t.observeRequest(Received, cell, &d, OK)
-	if !ok {
+	if !d.parse(m.Payload[wordSize:]) {
 		t.malformed(cell)
 		return
 	}
+	t.observeRequest(Received, cell, &d, OK)
 	t.serve(&d)
 }
 
@@ -166,13 +165,12 @@ func (t *target) receiveBlock(cell *atm.Cell) {
 		return
 	}
 	d := demand{op: h.op, notify: h.notify, offset: h.offset}
-	ok = d.parseBlock(&h, pdu[blockHeader:])
-	t.observeRequest(Received, cell, &d, OK)
-	if !ok {
+	if !d.parseBlock(&h, pdu[blockHeader:]) {
 		t.left = 0
 		t.malformed(cell)
 		return
 	}
+	t.observeRequest(Received, cell, &d, OK)
 	if d.op == OpWrite {
 		t.serveBlock(&d)
 		return
