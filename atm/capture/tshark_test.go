@@ -102,7 +102,7 @@ var messages = []struct {
 	data string
 	want string
 }{
-	{0, 1<<28 | 0, forty, "write of 40 bytes at offset 0"},
+	{0, 1 << 28, forty, "write of 40 bytes at offset 0"},
 	{1, 1<<28 | 1<<27 | 4096, forty[:52], "write of 26 bytes at offset 4096, notify"},
 	{2, 2<<28 | 7, "03 aabbcc", "write of 3 bytes at offset 7"},
 	{3, 2<<28 | 1<<27 | 7, "01 aa0000", "write of 1 byte at offset 7, notify"},
