@@ -104,8 +104,10 @@ func TestGCRACount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !g.Conforms(5000) || !g.Conforms(5000) {
-		t.Error("Conforms counts")
+	for range 2 {
+		if !g.Conforms(5000) {
+			t.Error("Conforms counts")
+		}
 	}
 	g.Count(5000)
 	if g.Conforms(5999) || !g.Conforms(6000) {
