@@ -14,12 +14,12 @@ var hasCLMUL = cpu.X86.HasPCLMULQDQ && cpu.X86.HasSSSE3
 var (
 	crc10Powers = func() [8]uint64 {
 		const g, degree = 0x633, 10
-		x := func(n int) uint64 { return xPower(n, g, degree) }
+		x := func(n int) uint64 { return xPower(n, g, degree) << 54 }
 		return [8]uint64{
 			x(256), x(320),
 			x(128), x(192),
-			1, x(64),
-			x64Quotient(g, degree), g,
+			x(0), x(64),
+			xQuotient(73, g, degree), g & 0x3ff << 54,
 		}
 	}()
 	crc32Powers = func() [10]uint64 {
@@ -30,7 +30,7 @@ var (
 			x(128), x(192),
 			1 << 32, x(96),
 			0, x(64),
-			x64Quotient(g, degree), g,
+			xQuotient(64, g, degree), g,
 		}
 	}()
 )
@@ -46,10 +46,10 @@ func xPower(n int, g uint64, degree int) uint64 {
 	return r
 }
 
-// x64Quotient is the quotient of x^64 divided by the generator g.
-func x64Quotient(g uint64, degree int) (q uint64) {
+// xQuotient is the quotient of x^n divided by the generator g.
+func xQuotient(n int, g uint64, degree int) (q uint64) {
 	r := uint64(1)
-	for range 64 {
+	for range n {
 		r <<= 1
 		q <<= 1
 		if r>>degree != 0 {

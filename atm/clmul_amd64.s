@@ -14,8 +14,8 @@ TEXT ·crc10CLMUL(SB), NOSPLIT, $0-10
 	MOVOU reverse<>(SB), X7
 	MOVOU ·crc10Powers+0(SB), X3  // x^320, x^256
 	MOVOU ·crc10Powers+16(SB), X4 // x^192, x^128
-	MOVOU ·crc10Powers+32(SB), X5 // x^64, 1
-	MOVOU ·crc10Powers+48(SB), X6 // generator, inverse
+	MOVOU ·crc10Powers+32(SB), X5 // x^64, 1, all times x^54
+	MOVOU ·crc10Powers+48(SB), X6 // generator times x^54, inverse
 	MOVOU 0(AX), X0
 	MOVOU 16(AX), X1
 	MOVOU 32(AX), X2
@@ -23,14 +23,14 @@ TEXT ·crc10CLMUL(SB), NOSPLIT, $0-10
 	PSHUFB X7, X1
 	PSHUFB X7, X2
 
-	// The sum of six words, each times its power: 73 bits.
+	// The sum of six words, each times its power and x^54: 127 bits, of which the upper 63 are for the quotient.
 	MOVO X0, X8
 	MOVO X1, X9
+	MOVO X2, X10
 	PCLMULQDQ $0x00, X3, X0
 	PCLMULQDQ $0x11, X3, X8
 	PCLMULQDQ $0x00, X4, X1
 	PCLMULQDQ $0x11, X4, X9
-	MOVO X2, X10
 	PCLMULQDQ $0x00, X5, X2
 	PCLMULQDQ $0x11, X5, X10
 	PXOR X8, X0
@@ -39,18 +39,14 @@ TEXT ·crc10CLMUL(SB), NOSPLIT, $0-10
 	PXOR X1, X0
 	PXOR X2, X0
 
-	// The upper 9 of them times x^64: 64 bits.
+	// The quotient, times the generator and x^54, taken away (Barrett). Times x first, since the inverse has 64 bits only without it.
 	MOVO X0, X1
-	PCLMULQDQ $0x11, X5, X1
-	PXOR X1, X0
-
-	// The quotient, times the generator, taken away (Barrett).
-	MOVO X0, X1
-	PCLMULQDQ $0x00, X6, X1
+	PADDQ X1, X1
+	PCLMULQDQ $0x01, X6, X1
 	PCLMULQDQ $0x11, X6, X1
 	PXOR X1, X0
 	MOVQ X0, AX
-	ANDL $0x3ff, AX
+	SHRQ $54, AX
 	MOVW AX, ret+8(FP)
 	RET
 
