@@ -142,9 +142,9 @@ func find(name string) (path string, status int, err error) {
 	if errors.As(err, &stat) {
 		err = stat.Err
 	}
-	status = StatusNotFound
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EISDIR) {
-		status = StatusNotExecutable
+	status = StatusNotExecutable
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		status = StatusNotFound
 	}
 	return "", status, fmt.Errorf("cannot run %s: %w", name, err)
 }

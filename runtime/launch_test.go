@@ -96,6 +96,7 @@ func TestFind(t *testing.T) {
 		{"missing", "", 127},
 		{filepath.Join(dir, "missing"), "", 127},
 		{plain, "", 126},
+		{filepath.Join(plain, "below"), "", 126},
 		{dir, "", 126},
 	} {
 		path, status, err := find(test.name)
