@@ -1,6 +1,7 @@
 package atm
 
 import (
+	"fmt"
 	"runtime"
 	"syscall"
 	"testing"
@@ -31,7 +32,7 @@ func reportCells(b *testing.B, begin time.Duration) {
 	b.ReportMetric(1e9/perCell/oc192, "OC-192c")
 }
 
-// One operation of 40 octets from node to node: header, HEC, AAL3/4 with CRC-10; link, switch with HEC check, translation and new HEC, link; HEC and
+// One operation of 40 octets, a message of 44, from node to node: header, HEC, AAL3/4 with CRC-10; link, switch with HEC check, translation and new HEC, link; HEC and
 // CRC-10 checked, AAL3/4 taken apart.
 func BenchmarkCellPath(b *testing.B) {
 	runtime.LockOSThread()
@@ -39,12 +40,12 @@ func BenchmarkCellPath(b *testing.B) {
 	d := &decoder{}
 	link := path(b, d)
 	var c Cell
-	word, data := make([]byte, 4), make([]byte, 40)
+	message := make([]byte, MaxSSM)
 	b.ReportAllocs()
 	begin := threadTime()
 	for i := 0; b.Loop(); i++ {
 		c.SetHeader(Header{VC: VC{0, 100}})
-		if err := EncodeSSM(&c, uint8(i), uint16(i>>4), word, data); err != nil {
+		if err := EncodeSSM(&c, uint8(i), uint16(i>>4), message); err != nil {
 			b.Fatal(err)
 		}
 		link.Receive(&c)
@@ -87,4 +88,28 @@ func BenchmarkCellPathFloor(b *testing.B) {
 		first.Receive(&c)
 	}
 	reportCells(b, begin)
+}
+
+// Both checksums over a payload, CRC-32 over blocks too, as the processor can and by tables.
+func BenchmarkChecksums(b *testing.B) {
+	buf := make([]byte, 65568)
+	run := func(name string, n int, f func(p []byte)) {
+		b.Run(name, func(b *testing.B) {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			begin := threadTime()
+			for b.Loop() {
+				f(buf[:n])
+			}
+			spent := float64((threadTime() - begin).Nanoseconds())
+			b.ReportMetric(spent/float64(b.N), "cpu-ns/op")
+			b.ReportMetric(float64(n)*float64(b.N)/spent, "GB/s")
+		})
+	}
+	run("CRC-10/48", 48, func(p []byte) { crc10Remainder((*[PayloadSize]byte)(p)) })
+	run("CRC-10/48/tables", 48, func(p []byte) { crc10RemainderTables((*[PayloadSize]byte)(p)) })
+	for _, n := range []int{48, 144, 1536, 65568} {
+		run(fmt.Sprintf("CRC-32/%d", n), n, func(p []byte) { crc32Update(0, p) })
+		run(fmt.Sprintf("CRC-32/%d/tables", n), n, func(p []byte) { crc32UpdateTables(0, p) })
+	}
 }
