@@ -55,3 +55,35 @@ func (p *LoopbackPoint) meant(flow OAMFlow, ends bool, target LocationID) bool {
 	// A request from end to end passes the connecting points, whatever its target.
 	return target == p.ID && (flow.Segment() || ends)
 }
+
+// A LoopbackPort is a [LoopbackPoint] where a link meets a switch: it takes the cells that come in, answers requests
+// back on the link, and passes everything else on to the port.
+//
+//	link ──────> LoopbackPort ──> Switch.Port(n)
+//	link <── reply ──┘
+type LoopbackPort struct {
+	Point LoopbackPoint
+	In    Receiver // the port of the switch
+	Back  Receiver // the link out of the same port
+}
+
+// Receive takes a cell that has come in. The HEC is looked at only of cells that may be requests; that of others is the port's
+// matter.
+func (p *LoopbackPort) Receive(c *Cell) {
+	if _, ok := c.OAMFlow(); ok && c.checkHEC() {
+		p.oam(c)
+		return
+	}
+	p.In.Receive(c)
+}
+
+func (p *LoopbackPort) oam(c *Cell) {
+	var reply Cell
+	answered, pass := p.Point.Answer(c, &reply)
+	if pass {
+		p.In.Receive(c)
+	}
+	if answered {
+		p.Back.Receive(&reply)
+	}
+}

@@ -709,3 +709,79 @@ func FuzzOAM(f *testing.F) {
 		}
 	})
 }
+
+// Three switches in a row with VCs that differ from link to link; one dead link after the other is found by its hop.
+func TestLoopbackThroughSwitches(t *testing.T) {
+	const links = 4
+	for dead := -1; dead < links; dead++ {
+		clock := NewSimClock()
+		vcs := [links]VC{{0, 100}, {5, 777}, {12, 3333}, {0, 101}}
+		var ends [2]*oamReceiver
+		var switches [links - 1]*Switch
+		for i := range switches {
+			switches[i] = NewSwitch(2)
+		}
+		// A link between two receivers, one of which may be set later; a dead one leads nowhere.
+		wire := func(i int, to func() Receiver) Receiver {
+			return receiverFunc(func(c *Cell) {
+				if i != dead {
+					to().Receive(c)
+				}
+			})
+		}
+		var ports [links - 1][2]*LoopbackPort
+		names := []LocationID{pointA, pointB, pointC}
+		for i, s := range switches {
+			left := wire(i, func() Receiver {
+				if i == 0 {
+					return ends[0]
+				}
+				return ports[i-1][1]
+			})
+			right := wire(i+1, func() Receiver {
+				if i == links-2 {
+					return ends[1]
+				}
+				return ports[i+1][0]
+			})
+			for n, out := range []Receiver{left, right} {
+				if err := s.Attach(n, out); err != nil {
+					t.Fatal(err)
+				}
+				ports[i][n] = &LoopbackPort{Point: LoopbackPoint{ID: names[i]}, In: s.Port(n), Back: out}
+			}
+			connect(t, s, 0, vcs[i], 1, vcs[i+1])
+			connect(t, s, 1, vcs[i+1], 0, vcs[i])
+		}
+		ends[0] = &oamReceiver{OAMEnd: NewOAMEnd(OAMEndConfig{
+			Clock: clock, VC: vcs[0], ID: home, Send: wire(0, func() Receiver { return ports[0][0] }),
+		})}
+		ends[1] = &oamReceiver{OAMEnd: NewOAMEnd(OAMEndConfig{
+			Clock: clock, VC: vcs[links-1], ID: LocationID{'R'}, Send: wire(links-1, func() Receiver { return ports[links-2][1] }),
+		})}
+		for i, target := range append(names, EndPoint) {
+			var got LoopbackResult
+			if err := ends[0].Loopback(target, true, func(r LoopbackResult) { got = r }); err != nil {
+				t.Fatal(err)
+			}
+			clock.Run(Forever)
+			if want := dead < 0 || i < dead; got.Answered != want {
+				t.Errorf("link %d dead: hop %d answered %v", dead, i, got.Answered)
+			}
+		}
+		if dead >= 0 {
+			continue
+		}
+		// User cells, and cells that cannot be believed, go to the switch.
+		var c Cell
+		c.SetHeader(Header{VC: vcs[0]})
+		ports[0][0].Receive(&c)
+		_ = EncodeOAM(&c, OAM{Kind: OAMLoopback, Target: pointA, Source: home})
+		c.SetHeader(F5Segment.Header(vcs[0]))
+		c[4] ^= 1
+		ports[0][0].Receive(&c)
+		if n := switches[0].Counters(0); ends[1].user != 1 || n.Dropped[DropHEC] != 1 {
+			t.Errorf("%d user cells arrived, counters %+v", ends[1].user, n)
+		}
+	}
+}
