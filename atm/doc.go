@@ -7,13 +7,16 @@
 // A [Cell] has a header of 5 octets and a payload of 48 (ITU-T I.361, clause
 // 2.1). The header names the virtual circuit ([VC]: VPI and VCI), says what the
 // payload is ([PT]) and whether it may be discarded first (CLP); its fifth
-// octet, the HEC, protects the other four (ITU-T I.432.1). Only the
-// header of the user-network interface (UNI) is used; a transmitter sets its
-// GFC to 0 and a receiver ignores it.
+// octet, the HEC, protects the other four (ITU-T I.432.1). Nodes and switches use the
+// header of the user-network interface (UNI); a transmitter sets its
+// GFC to 0 and a receiver ignores it. That of the NNI is an [NNIHeader].
 //
 // Whoever takes a cell from a link verifies the HEC before believing the
 // header ([Cell.Header]). A switch does so at its ingress and computes a new
 // HEC for the translated header at its egress.
+//
+// On a stream of octets cells are found by their HEC: a [Transmitter] makes the stream, scrambled and
+// filled with idle cells, a [Delineator] finds the cells in it and corrects their headers as a [HECReceiver] may.
 //
 // # Adaptation layers
 //
@@ -35,8 +38,17 @@
 //	         +---------------------+---------+----+-----+--------+--------+
 //	octets     1 - 65535             0 - 47    1     1      2        4
 //
+// AAL type 3/4 carries messages of that length, too ([Segmenter34], [Reassembler34]), those of several
+// multiplexing identifiers mixed cell by cell.
+//
 // The layers do not read the cell header's HEC and do not look at each
 // other's fields; which layer a circuit carries is agreed when it is set up.
+//
+// # OAM
+//
+// An [OAMEnd] at either end of a circuit and a [LoopbackPoint] at each port on its way
+// exchange OAM cells (ITU-T I.610, [OAM]): loopback requests, by which the dead hop is found, continuity checks, and alarms, which an [AISSource] raises. Their times
+// are kept by a [Clock].
 //
 // # Links and the switch
 //
@@ -66,4 +78,7 @@
 // receiver may send into the line that it receives from. The hook for dropped cells is called with it.
 // A policed circuit has one for its [Policer]. The mutexes nest in the order Switch,
 // Line or Shaper, Clock.
+//
+// An [OAMEnd] and an [AISSource] have one mutex each, held while their state changes and the Clock is asked, but not while they send or
+// call a function of their user.
 package atm
