@@ -10,7 +10,7 @@ import (
 // clock for the next of them, and none while it is empty; whoever the alarm calls gives out all that is due. Its owner locks mu for
 // every method but deliver.
 //
-// Cells are due in the order in which they were put on, except those put aside, which may be overtaken.
+// Cells come in the order in which they were put on, except those put aside, which may be overtaken.
 type conveyor struct {
 	clock Clock
 	to    Receiver
@@ -50,25 +50,16 @@ func (v *conveyor) init(clock Clock, to Receiver, limit int) {
 // len is how many cells are on the conveyor.
 func (v *conveyor) len() int { return v.inOrder.n + len(v.aside) }
 
-// put puts c on, behind all that were put on before: it is due then or, if that is later, when they are. It returns false if there is no
-// room.
+// put puts c on, behind all that were put on before: it comes when it is due or, if that is later, right behind them. It returns false if there
+// is no room.
 func (v *conveyor) put(c *Cell, due time.Duration) bool {
 	if v.len() >= v.limit {
 		return false
 	}
-	due = max(due, v.last())
 	v.count++
 	h := v.inOrder.push()
 	h.due, h.order, h.cell = due, v.count, *c
 	return true
-}
-
-// last is when the last cell is due that may not be overtaken.
-func (v *conveyor) last() time.Duration {
-	if v.inOrder.n == 0 {
-		return 0
-	}
-	return v.inOrder.at(v.inOrder.n - 1).due
 }
 
 // putAside puts c on without regard to others. It returns false if there is no room.

@@ -144,6 +144,7 @@ func TestPolicer(t *testing.T) {
 			{0, false, Pass}, {10 * us, false, Pass}, {20 * us, false, Pass}, {30 * us, false, Discard},
 			{119 * us, false, Discard}, {120 * us, false, Pass},
 		}},
+		{"tolerance of the SCR", Traffic{PCR: 1e5, CDVT: 5 * us, SCR: 1e4, MBS: 1}, false, []step{{0, false, Pass}, {94 * us, false, Discard}, {95 * us, false, Pass}}},
 		{"CLP 1 is not tested against the SCR", both, false, []step{{0, false, Pass}, {10 * us, true, Pass}, {20 * us, true, Pass}, {30 * us, false, Discard}, {100 * us, false, Pass}}},
 		{"a discarded cell counts for neither", both, false, []step{
 			{0, false, Pass}, {95 * us, false, Discard}, // not by the PCR, or the next would not pass
@@ -282,11 +283,19 @@ func TestShaperTimes(t *testing.T) {
 	if got, want := fmt.Sprint(at), "[0s 10µs 20µs 120µs 220µs 320µs]"; got != want || drops != 2 {
 		t.Errorf("cells came out at %s, want %s; %d dropped, want 2", got, want, drops)
 	}
+	at = nil
+	for range 3 { // cells with CLP 1 come at the PCR
+		s.Receive(&Cell{3: clpBit})
+	}
+	clock.Run(Forever)
+	if got, want := fmt.Sprint(at), "[330µs 340µs 350µs]"; got != want {
+		t.Errorf("cells with CLP 1 came out at %s, want %s", got, want)
+	}
 	s.Receive(&Cell{})
 	s.Close()
 	s.Receive(&Cell{})
 	clock.Run(Forever)
-	want := ShaperCounters{Offered: 10, Delivered: 6}
+	want := ShaperCounters{Offered: 13, Delivered: 9}
 	want.Dropped[DropQueueFull], want.Dropped[DropCut] = 2, 2
 	if got := s.Counters(); got != want {
 		t.Errorf("counters %+v, want %+v", got, want)

@@ -107,6 +107,19 @@ func TestImpairErrors(t *testing.T) {
 	}
 }
 
+// With the probability 1 every bit is turned.
+func TestImpairAllErrors(t *testing.T) {
+	f := newFaulty(t, Impairment{HeaderErrors: 1, PayloadErrors: 1}, 0)
+	f.send(2)
+	for k, c := range f.got {
+		for i, b := range numbered(uint64(k + 1)) {
+			if c[i] != ^b {
+				t.Fatalf("octet %d of cell %d is %02x, was %02x", i, k+1, c[i], b)
+			}
+		}
+	}
+}
+
 // The bursts of the Gilbert-Elliott model: share of the bad state, mean length of bursts, loss within them.
 func TestImpairBurst(t *testing.T) {
 	const n = 100000
@@ -134,6 +147,17 @@ func TestImpairBurst(t *testing.T) {
 	for _, k := range half.lost {
 		if !in[k] {
 			t.Fatalf("cell %d was lost outside of the bursts", k)
+		}
+	}
+	always := newFaulty(t, Impairment{Burst: Burst{Enter: 1, Loss: 0.5}}, 3)
+	always.send(n)
+	in = map[uint64]bool{}
+	for _, k := range always.lost {
+		in[k] = true
+	}
+	for _, k := range half.lost {
+		if !in[k] {
+			t.Fatalf("cell %d is lost in a burst, but not if all is one burst", k)
 		}
 	}
 	if share := float64(len(half.lost)) / float64(len(f.lost)); math.Abs(share-0.5) > 0.05 {

@@ -59,6 +59,78 @@ func TestLineTimes(t *testing.T) {
 	}
 }
 
+// A cell finds the queue as it is then, although the line has had no reason to look at it since; and it comes in time although all
+// before it are lost.
+func TestLineLooks(t *testing.T) {
+	const us = time.Microsecond
+	for _, tt := range []struct {
+		name string
+		c    LineConfig
+		d    time.Duration // when cell d comes
+		want string
+	}{
+		{"long delay", LineConfig{Delay: 100 * us, Queueing: Queueing{Size: 2}}, 15 * us, "a@110µs b@120µs c@130µs d@140µs"},
+		{"a loss", LineConfig{Impairment: Impairment{Drop: []uint64{1}}}, 50 * us, "b@20µs c@30µs d@60µs"},
+		{"losses", LineConfig{Impairment: Impairment{Drop: []uint64{1, 2, 3}}}, 15 * us, "d@40µs"},
+	} {
+		clock := NewSimClock()
+		a := &arrivals{clock: clock}
+		tt.c.Clock, tt.c.Rate = clock, 1e5
+		l := newLine(t, a, tt.c)
+		cells(l, "abc")
+		clock.AfterFunc(tt.d, func() { cells(l, "d") })
+		clock.Run(Forever)
+		if got := strings.Join(a.got, " "); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// A cell that is due before all others moves the alarm, and one alarm is all there is.
+func TestConveyorAlarm(t *testing.T) {
+	clock := NewSimClock()
+	a := &arrivals{clock: clock}
+	var v conveyor
+	v.init(clock, a, 3)
+	v.mu.Lock()
+	if !v.putAside(&Cell{5: 'a'}, 10) {
+		t.Error("there is room for three")
+	}
+	v.arm(0)
+	if !v.put(&Cell{5: 'b'}, 5) || !v.put(&Cell{5: 'c'}, 10) || v.put(&Cell{}, 5) || v.putAside(&Cell{}, 5) {
+		t.Error("there is room for three, no more")
+	}
+	v.arm(0)
+	v.mu.Unlock()
+	calls := clock.Run(Forever)
+	if got := strings.Join(a.got, " "); got != "b@5ns a@10ns c@10ns" || calls != 2 {
+		t.Errorf("%s, by %d alarms, want b@5ns a@10ns c@10ns by 2", got, calls)
+	}
+}
+
+// An alarm that could not be stopped, and rings while cells are being given out, does nothing.
+func TestConveyorStaleAlarm(t *testing.T) {
+	clock := NewSimClock()
+	var v conveyor
+	var got []byte
+	v.init(clock, receiverFunc(func(c *Cell) {
+		v.deliver()
+		got = append(got, c[5])
+	}), 100)
+	v.mu.Lock()
+	for k := range byte(100) {
+		v.put(&Cell{5: k}, 5)
+	}
+	v.arm(0)
+	v.mu.Unlock()
+	clock.Run(Forever)
+	for k := range byte(100) {
+		if len(got) != 100 || got[k] != k {
+			t.Fatalf("cells came as %v", got)
+		}
+	}
+}
+
 // Many cells at OC-192 take as long as they should: nothing is lost by rounding.
 func TestLineRate(t *testing.T) {
 	const n = 1 << 14

@@ -86,6 +86,7 @@ func TestQueueDiscards(t *testing.T) {
 		{"no discard of frames", Queueing{Size: 3}, true, "abcdeFghI", "abcd", "e queue-full, F queue-full, g queue-full, h queue-full, I queue-full"},
 		{"PPD", Queueing{Size: 3, PPD: true}, true, "abcdefG", "abcd", "e queue-full, f ppd, G queue-full"},
 		{"PPD, nothing of the PDU was sent", Queueing{Size: 3, PPD: true}, true, "aBcDefG", "aBcD", "e queue-full, f ppd, G ppd"},
+		{"PPD of a PDU of one cell leaves the next alone", Queueing{Size: 2, CLP: 1, PPD: true}, true, "aB!CDe", "aBD", "C clp, e queue-full"},
 		{"EPD", Queueing{Size: 9, EPD: 3}, true, "abCdefGhIjK", "abCdefG", "h epd, I epd, j epd, K epd"},
 		{"EPD and PPD", Queueing{Size: 4, EPD: 3, PPD: true}, true, "abCdefghIjK", "abCde", "f queue-full, g ppd, h ppd, I queue-full, j ppd, K queue-full"},
 		{"EPD of a PDU of one cell", Queueing{Size: 9, EPD: 1}, true, "aBCDe", "aB", "C epd, D epd, e epd"},
@@ -97,6 +98,9 @@ func TestQueueDiscards(t *testing.T) {
 		cells(b.Flow(UBR, tt.frames), tt.send)
 		b.clock.Run(Forever)
 		got, drops := b.letters(t), strings.Join(b.drops, ", ")
+		if n := b.Counters().Marked; n != uint64(strings.Count(got, "+")) {
+			t.Errorf("%s: %d cells are said to be marked, got %s", tt.name, n, got)
+		}
 		if got != tt.get || drops != tt.drops {
 			t.Errorf("%s: sent %s, got %s and dropped %s\nwant %s and %s", tt.name, tt.send, got, drops, tt.get, tt.drops)
 		}
@@ -133,8 +137,8 @@ func TestQueueWeights(t *testing.T) {
 	}
 	cells(vbr, strings.Repeat("v", 200))
 	cells(cbr, strings.Repeat("c", 500))
-	b.clock.Run(900 * time.Microsecond)
-	if got, want := share(800), "u100 v200 c500"; got != want {
+	b.clock.Run(180 * time.Microsecond)
+	if got, want := share(80), "u10 v20 c50"; got != want {
 		t.Errorf("all three: %s, want %s", got, want)
 	}
 }

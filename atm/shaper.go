@@ -65,7 +65,6 @@ func (s *Shaper) Receive(c *Cell) {
 	}
 	now := s.belt.clock.Now()
 	out := stamp{ns: now}
-	out.ns = max(out.ns, s.belt.last())
 	sustained := s.sustained
 	if c.CLP() {
 		sustained = nil
