@@ -8,14 +8,15 @@ DATA reverse<>+0(SB)/8, $0x08090a0b0c0d0e0f
 DATA reverse<>+8(SB)/8, $0x0001020304050607
 GLOBL reverse<>(SB), RODATA|NOPTR, $16
 
-// func crc10CLMUL(p *[48]byte) uint16
-TEXT ·crc10CLMUL(SB), NOSPLIT, $0-10
+// func crc10CLMUL(p *[48]byte, powers *[8]uint64) uint16
+TEXT ·crc10CLMUL(SB), NOSPLIT, $0-18
 	MOVQ p+0(FP), AX
+	MOVQ powers+8(FP), BX
 	MOVOU reverse<>(SB), X7
-	MOVOU ·crc10Powers+0(SB), X3  // x^320, x^256
-	MOVOU ·crc10Powers+16(SB), X4 // x^192, x^128
-	MOVOU ·crc10Powers+32(SB), X5 // x^64, 1, all times x^54
-	MOVOU ·crc10Powers+48(SB), X6 // generator times x^54, inverse
+	MOVOU 0(BX), X3  // x^320, x^256
+	MOVOU 16(BX), X4 // x^192, x^128
+	MOVOU 32(BX), X5 // x^64, 1, all times x^54
+	MOVOU 48(BX), X6 // generator times x^54, inverse
 	MOVOU 0(AX), X0
 	MOVOU 16(AX), X1
 	MOVOU 32(AX), X2
@@ -39,7 +40,7 @@ TEXT ·crc10CLMUL(SB), NOSPLIT, $0-10
 	PXOR X1, X0
 	PXOR X2, X0
 
-	// The quotient, times the generator and x^54, taken away (Barrett). Times x first, since the inverse has 64 bits only without it.
+	// The quotient, times the generator and x^54, taken away (Barrett). Times x first: x^73/generator has 64 bits, x^74 would make it 65.
 	MOVO X0, X1
 	PADDQ X1, X1
 	PCLMULQDQ $0x01, X6, X1
@@ -47,16 +48,17 @@ TEXT ·crc10CLMUL(SB), NOSPLIT, $0-10
 	PXOR X1, X0
 	MOVQ X0, AX
 	SHRQ $54, AX
-	MOVW AX, ret+8(FP)
+	MOVW AX, ret+16(FP)
 	RET
 
-// func crc32CLMUL(r uint32, p *byte, n int) uint32
-TEXT ·crc32CLMUL(SB), NOSPLIT, $0-28
+// func crc32CLMUL(r uint32, p *byte, n int, powers *[10]uint64) uint32
+TEXT ·crc32CLMUL(SB), NOSPLIT, $0-36
 	MOVL r+0(FP), DX
 	MOVQ p+8(FP), AX
 	MOVQ n+16(FP), CX
+	MOVQ powers+24(FP), BX
 	MOVOU reverse<>(SB), X7
-	MOVOU ·crc32Powers+16(SB), X5 // x^192, x^128
+	MOVOU 16(BX), X5 // x^192, x^128
 	SHLQ $32, DX
 	MOVQ DX, X6
 	PSLLDQ $8, X6 // the register lies over the first 32 bits
@@ -67,7 +69,7 @@ TEXT ·crc32CLMUL(SB), NOSPLIT, $0-28
 	JB   one
 
 	// Four blocks at a time, each carried 512 places on.
-	MOVOU ·crc32Powers+0(SB), X6 // x^576, x^512
+	MOVOU 0(BX), X6 // x^576, x^512
 	MOVOU 16(AX), X1
 	MOVOU 32(AX), X2
 	MOVOU 48(AX), X3
@@ -149,8 +151,8 @@ rest:
 
 reduce:
 	// 128 bits times x^32: the upper half times x^96, the lower times x^32, 96 bits.
-	MOVOU ·crc32Powers+32(SB), X5 // x^96, x^32
-	MOVOU ·crc32Powers+48(SB), X6 // x^64, -
+	MOVOU 32(BX), X5 // x^96, x^32
+	MOVOU 48(BX), X6 // x^64, -
 	MOVO X0, X1
 	PCLMULQDQ $0x00, X5, X0
 	PCLMULQDQ $0x11, X5, X1
@@ -162,11 +164,11 @@ reduce:
 	PXOR X1, X0
 
 	// The quotient, times the generator, taken away (Barrett).
-	MOVOU ·crc32Powers+64(SB), X6 // generator, inverse
+	MOVOU 64(BX), X6 // generator, inverse
 	MOVO X0, X1
 	PCLMULQDQ $0x00, X6, X1
 	PCLMULQDQ $0x11, X6, X1
 	PXOR X1, X0
 	MOVQ X0, AX
-	MOVL AX, ret+24(FP)
+	MOVL AX, ret+32(FP)
 	RET
