@@ -5,71 +5,9 @@ import (
 	"fmt"
 
 	"rmemrun/atm"
-	"rmemrun/rmem"
 )
 
 var errVCs = errors.New("all VCs are in use")
-
-// A Port is a node's network: the peer's nodes over the trunk, the others by the network of this process.
-type Port struct {
-	trunk *Trunk
-	node  int
-	local rmem.Network
-	in    atm.Receiver // the port of the trunk's switch
-}
-
-// Port is the network of a node of this process, whose network within the process is local. The trunk has been started.
-func (t *Trunk) Port(node int, local rmem.Network) *Port {
-	return &Port{trunk: t, node: node, local: local, in: t.sw.Port(1 + node - t.first)}
-}
-
-// Send carries a cell to the other end of its circuit.
-func (p *Port) Send(c *atm.Cell) {
-	if p.trunk.carries(c.VC()) {
-		p.in.Receive(c)
-		return
-	}
-	p.local.Send(c)
-}
-
-// carries reports whether a VC at a node's port leads over the trunk.
-func (t *Trunk) carries(vc atm.VC) bool {
-	if vc.VPI == 0 {
-		return t.isPeers(int(vc.VCI) - int(rmem.ControlVCI(0)))
-	}
-	return vc.VPI == openedHere || vc.VPI == openedThere
-}
-
-// Open sets up a circuit.
-func (p *Port) Open(peer int) (local, remote atm.VC, err error) {
-	if !p.trunk.isPeers(peer) {
-		return p.local.Open(peer)
-	}
-	return p.trunk.open(p.node, peer)
-}
-
-// Close takes a circuit down.
-func (p *Port) Close(local atm.VC) {
-	if !p.trunk.carries(local) {
-		p.local.Close(local)
-		return
-	}
-	p.trunk.close(portVC{p.node, local})
-}
-
-// Peer is the node at the other end of a circuit.
-func (p *Port) Peer(local atm.VC) (node int, ok bool) {
-	if !p.trunk.carries(local) {
-		return p.local.Peer(local)
-	}
-	p.trunk.mu.Lock()
-	defer p.trunk.mu.Unlock()
-	c, ok := p.trunk.byPort[portVC{p.node, local}]
-	if !ok {
-		return 0, false
-	}
-	return c.there, true
-}
 
 // paths are the virtual paths of a circuit: at the port here, on the trunk, at the port there.
 func (t *Trunk) paths(mine bool) (here, trunk, there uint8) {

@@ -24,16 +24,11 @@ type Site interface {
 	Left(node int)
 }
 
-// Virtual paths. Every VC has the same meaning to both processes.
+// Virtual paths of the trunk.
 const (
-	// Of a node's port: circuits that its own process has opened, and those that the other has.
-	openedHere  = 1
-	openedThere = 2
-
-	// Of the trunk: circuits that the listener has opened, those of the caller, and the control circuits, which need no message.
-	trunkListener = 0
-	trunkCaller   = 1
-	trunkControl  = 2
+	trunkListener = 0 // circuits that the listener has opened
+	trunkCaller   = 1 // those of the caller
+	trunkControl  = 2 // from here on: control circuits, which need no message
 )
 
 // maxRecords is how many segments a peer may have published at once.
@@ -118,6 +113,8 @@ func newTrunk(cfg *Config, caller bool, mine, peers int, session uint64) *Trunk 
 	for range peers {
 		t.remotes = append(t.remotes, newVCIs())
 	}
+	t.sw = atm.NewSwitch(1 + mine)
+	_ = t.sw.Attach(0, &t.gate) // of a port that exists, once: no error
 	t.channel = &channel{
 		session: session, clock: cfg.Clock, transmit: t.transmit, deliver: t.deliver,
 		acked: t.gate.acknowledged, down: t.lose,
@@ -145,22 +142,17 @@ func (t *Trunk) isPeers(node int) bool { return node >= t.peerFirst() && node < 
 // Link is the link that the trunk goes over.
 func (t *Trunk) Link() link.Link { return t.link }
 
+// over makes l the link that the trunk goes over, before anything else.
+func (t *Trunk) over(l link.Link) { t.link, t.gate.link = l, l }
+
 // Switch is the switch between the link, its port 0, and the nodes of this process in their order.
 func (t *Trunk) Switch() *atm.Switch { return t.sw }
 
-// Start connects the nodes of this process, in their order, to those of the other: nodes take the cells that come. From then on the peer's messages
-// are taken. If the peer is lost, all its nodes have left.
-func (t *Trunk) Start(site Site, nodes []atm.Receiver) error {
+// Start connects the nodes of this process to those of the other; all have their ports by now. From then on the peer's messages are
+// taken. If the peer is lost, all its nodes have left.
+func (t *Trunk) Start(site Site) error {
 	t.site = site
-	t.sw = atm.NewSwitch(1 + t.count)
-	t.gate.link = t.link
-	if err := t.sw.Attach(0, &t.gate); err != nil {
-		return err
-	}
-	for i, n := range nodes {
-		if err := t.sw.Attach(1+i, n); err != nil {
-			return err
-		}
+	for i := range t.count {
 		for j := range t.peers {
 			here, there := t.first+i, t.peerFirst()+j
 			if err := t.connect(1+i, atm.VC{VCI: rmem.ControlVCI(there)}, t.controlVC(here, there)); err != nil {

@@ -109,58 +109,106 @@ type process struct {
 	space []*rmem.Space
 }
 
-// alone is the network within a process: there is none.
-type alone struct{}
-
-func (alone) Open(peer int) (local, remote atm.VC, err error) {
-	return local, remote, fmt.Errorf("node %d is not there", peer)
+// A plant is the network within a process: one switch, its nodes numbered from 0, control circuits as the runtime's.
+type plant struct {
+	mu       sync.Mutex
+	sw       *atm.Switch
+	circuits map[portVC]portVC
+	next     uint16
 }
-func (alone) Close(atm.VC)            {}
-func (alone) Peer(atm.VC) (int, bool) { return 0, false }
-func (alone) Send(*atm.Cell)          {}
+
+type plantPort struct {
+	*plant
+	id int
+}
+
+func newPlant(t testing.TB, nodes int) *plant {
+	p := &plant{sw: atm.NewSwitch(nodes), circuits: map[portVC]portVC{}, next: uint16(atm.FirstUserVCI+nodes+1) &^ 1}
+	return p
+}
+
+// control sets the control circuits up, when all ports are attached.
+func (p *plant) control(t testing.TB) {
+	for i := range p.sw.Ports() {
+		for j := range p.sw.Ports() {
+			if err := p.sw.Connect(i, atm.VC{VCI: rmem.ControlVCI(j)}, j, atm.VC{VCI: rmem.ControlVCI(i)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func (p plantPort) Send(c *atm.Cell) { p.sw.Port(p.id).Receive(c) }
+
+func (p plantPort) Open(peer int) (local, remote atm.VC, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if peer < 0 || peer >= p.sw.Ports() {
+		return local, remote, fmt.Errorf("no node %d", peer)
+	}
+	local, remote = atm.VC{VCI: p.next}, atm.VC{VCI: p.next + 2}
+	p.next += 4
+	for i := range uint16(2) {
+		if err := errors.Join(p.sw.Connect(p.id, next(local, i), peer, next(remote, i)), p.sw.Connect(peer, next(remote, i), p.id, next(local, i))); err != nil {
+			return local, remote, err
+		}
+	}
+	p.circuits[portVC{p.id, local}], p.circuits[portVC{peer, remote}] = portVC{peer, remote}, portVC{p.id, local}
+	return local, remote, nil
+}
+
+func (p plantPort) Close(local atm.VC) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	other, ok := p.circuits[portVC{p.id, local}]
+	if !ok {
+		return
+	}
+	delete(p.circuits, portVC{p.id, local})
+	delete(p.circuits, other)
+	for i := range uint16(2) {
+		p.sw.Disconnect(p.id, next(local, i))
+		p.sw.Disconnect(other.node, next(other.vc, i))
+	}
+}
+
+func (p plantPort) Peer(local atm.VC) (int, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	other, ok := p.circuits[portVC{p.id, local}]
+	return other.node, ok
+}
 
 // start gives a trunk its nodes.
 func start(t testing.TB, trunk *Trunk, nodes int) *process {
 	t.Helper()
 	p := &process{trunk: trunk, names: newNames()}
-	doors := make([]atm.Receiver, nodes)
-	for i := range doors {
-		doors[i] = &lateReceiver{ready: make(chan struct{})}
-	}
 	p.names.left = func(node int) {
-		for i := range doors {
-			<-doors[i].(*lateReceiver).ready
-		}
 		for _, n := range p.nodes {
 			n.PeerDown(node)
 		}
 	}
-	if err := trunk.Start(p.names, doors); err != nil {
-		t.Fatal(err)
-	}
 	directory := trunk.Directory(p.names)
+	local := newPlant(t, nodes)
 	for i := range nodes {
 		id := trunk.First() + i
-		n := rmem.New(rmem.Config{ID: id, Nodes: trunk.Total(), Network: trunk.Port(id, alone{}), Directory: directory, Log: hclog.NewNullLogger()})
+		port, err := trunk.Port(id, plantPort{local, i})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := rmem.New(rmem.Config{ID: id, Nodes: trunk.Total(), Network: port, Directory: directory, Log: hclog.NewNullLogger()})
+		port.Attach(n)
+		if err := local.sw.Attach(i, port); err != nil {
+			t.Fatal(err)
+		}
 		p.nodes = append(p.nodes, n)
 		p.space = append(p.space, n.NewSpace())
 	}
-	for i, d := range doors {
-		d.(*lateReceiver).to = p.nodes[i]
-		close(d.(*lateReceiver).ready)
+	local.control(t)
+	if err := trunk.Start(p.names); err != nil {
+		t.Fatal(err)
 	}
 	return p
-}
-
-// A lateReceiver is there before what it stands for.
-type lateReceiver struct {
-	ready chan struct{}
-	to    atm.Receiver
-}
-
-func (l *lateReceiver) Receive(c *atm.Cell) {
-	<-l.ready
-	l.to.Receive(c)
 }
 
 // end ends a process as one whose guests have ended.
@@ -237,7 +285,7 @@ func (m memory) WriteAt(p []byte, off int64) (int, error) { return copy(m[off:],
 func exchange(t testing.TB, from, to *process, i, j int, size int) {
 	t.Helper()
 	const all = rmem.Read | rmem.Write | rmem.Atomic
-	name := fmt.Sprint("of ", j, " for ", i)
+	name := fmt.Sprint("of ", to.trunk.First()+j, " for ", from.trunk.First()+i)
 	mem := make([]byte, size)
 	imported := make(chan struct{})
 	var d rmem.Desc
@@ -310,6 +358,11 @@ func TestJoin(t *testing.T) {
 					exchange(t, a, b, i, j, 40)
 					exchange(t, b, a, j, i, 3000)
 				}
+			}
+			for _, p := range []*process{a, b} { // and within each process, to others and to itself
+				exchange(t, p, p, 0, 1, 40)
+				exchange(t, p, p, 1, 0, 3000)
+				exchange(t, p, p, 1, 1, 100)
 			}
 			for _, p := range []*process{a, b} {
 				if c := p.trunk.Link().Counters(); c.Lost+c.Late+c.Malformed+c.BadHEC+c.Overflow+c.Unsent != 0 {
