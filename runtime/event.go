@@ -34,6 +34,8 @@ const (
 	// Restart: a signal came while the instruction slept. The thread handles the signal and then runs the instruction again,
 	// as a new Trap.
 	Restart
+	// OnLink: something happened on a link of the network; Event.Link says what.
+	OnLink
 )
 
 var kindNames = [...]string{
@@ -44,6 +46,7 @@ var kindNames = [...]string{
 	Network: "network",
 	Resume:  "resume",
 	Restart: "restart",
+	OnLink:  "link",
 }
 
 // String returns the kind's name in lower case.
@@ -61,7 +64,7 @@ type Event struct {
 	// Time is when it happened, on the monotonic clock, since Run began.
 	Time time.Duration
 	Kind Kind
-	// Node is the node it happened at, 0 to nodes-1.
+	// Node is the node it happened at, 0 to nodes-1; -1 for OnLink, unless it was at a node.
 	Node int
 
 	// PID and TID are the guest's process and thread: set for Trap, Decode, Resume and Restart.
@@ -89,6 +92,9 @@ type Event struct {
 
 	// Net is the network's part. Set for Network.
 	Net *rmem.Event
+
+	// Link is what happened on a link. Set for OnLink.
+	Link *LinkEvent
 
 	// Path is the program that is started. Set for Start.
 	Path string

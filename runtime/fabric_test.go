@@ -26,7 +26,7 @@ func (r *recorder) Receive(c *atm.Cell) {
 // newTestFabric makes a network whose nodes record what they receive.
 func newTestFabric(t *testing.T, nodes int) (*fabric, []*recorder) {
 	t.Helper()
-	f, err := newFabric(nodes)
+	f, err := newFabric(fabricConfig{topology: defaultTopology(nodes), memory: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,14 +187,14 @@ func TestFabricOpenNowhere(t *testing.T) {
 }
 
 // A VC that was given back rests: the next circuits have others.
-func TestVCIsRest(t *testing.T) {
-	v := newVCIs(100, 120)
+func TestVCsRest(t *testing.T) {
+	v := newVCs(100, 110, 2)
 	first, _ := v.take()
 	v.give(first)
 	for range 9 {
 		next, ok := v.take()
-		if !ok || next == first || next%2 != 0 || next < 100 || next >= 120 {
-			t.Fatalf("after %d came %d, %v", first, next, ok)
+		if !ok || next == first || next.VCI%2 != 0 || next.VCI < 100 || next.VCI >= 110 || next.VPI > 1 {
+			t.Fatalf("after %v came %v, %v", first, next, ok)
 		}
 		v.give(next)
 	}
@@ -203,7 +203,7 @@ func TestVCIsRest(t *testing.T) {
 // A cell costs the network no allocation.
 func TestFabricAllocations(t *testing.T) {
 	for _, nodes := range []int{1, 2, 3} {
-		f, err := newFabric(nodes)
+		f, err := newFabric(fabricConfig{topology: defaultTopology(nodes), memory: true})
 		if err != nil {
 			t.Fatal(err)
 		}

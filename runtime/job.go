@@ -41,6 +41,8 @@ type Program struct {
 //	2 nodes    back to back
 //	n nodes    each on its own port of one switch
 //
+// or as Topology says.
+//
 // The nodes of the first Program are numbered first. Every guest finds its number in RMEM_NODE and the count in RMEM_NODES.
 type Job struct {
 	Programs []Program
@@ -52,6 +54,14 @@ type Job struct {
 	Stdout, Stderr *os.File
 	// Label puts "[node] " before each line that a guest writes.
 	Label bool
+	// Topology is the network, with as many nodes as the programs have in all. Nil: memory links, as above.
+	Topology *Topology
+	// Seed chooses the faults of impaired links: the same seed gives the same.
+	Seed uint64
+	// LinkCells makes events of every cell on every link of Topology: LinkSent, LinkReceived.
+	LinkCells bool
+	// Monitor, if set, is given the network before the first guest starts, to be looked at while the job runs.
+	Monitor func(*NetworkMonitor)
 	// Engine names the engine that runs the guests. Empty: the default, ptrace.
 	Engine string
 	// Observer, if set, is given every event, one at a time, from whatever goroutine it happened on; it delays the guest
@@ -123,7 +133,23 @@ func (j *Job) nodes() (int, error) {
 	if n > MaxNodes {
 		return 0, fmt.Errorf("%d nodes asked for, %d can be had", n, MaxNodes)
 	}
+	if t := j.Topology; t != nil && len(t.Nodes) != n {
+		return 0, fmt.Errorf("the topology has %d nodes, and the programs %d", len(t.Nodes), n)
+	}
 	return n, nil
+}
+
+// network makes the job's network.
+func (j *Job) network(nodes int, events *stream, log hclog.Logger) (*fabric, error) {
+	config := fabricConfig{
+		topology: j.Topology, seed: j.Seed, events: events, taps: j.LinkCells && events != nil, log: log.Named("network"),
+	}
+	if config.topology == nil {
+		config.topology, config.memory = defaultTopology(nodes), true
+	} else if err := config.topology.Check(); err != nil {
+		return nil, err
+	}
+	return newFabric(config)
 }
 
 // environment returns the environment of one node's guest: the job's, with the node's number and the count of nodes.

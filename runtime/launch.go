@@ -76,10 +76,11 @@ func (j *Job) Run() (Result, error) {
 	if j.Observer != nil {
 		events = &stream{start: time.Now(), observer: j.Observer}
 	}
-	network, err := newFabric(nodes)
+	network, err := j.network(nodes, events, r.log)
 	if err != nil {
 		return Result{Status: StatusFault, Node: -1}, err
 	}
+	defer network.close()
 	for id := range nodes {
 		n := newNode(id, nodes, network, r.directory, events, r.log)
 		n.engine = newEngine(n.engineConfig(r))
@@ -87,6 +88,10 @@ func (j *Job) Run() (Result, error) {
 	}
 	stop := r.forwardSignals()
 	defer stop()
+	if j.Monitor != nil {
+		j.Monitor(&NetworkMonitor{network})
+	}
+	network.start()
 
 	var labels labeller
 	var guests sync.WaitGroup

@@ -1,0 +1,200 @@
+package runtime
+
+import (
+	"fmt"
+	"iter"
+	"time"
+
+	"rmemrun/atm"
+)
+
+// start begins with what is planned to happen to links. The fabric's clock is at the beginning of the job.
+func (f *fabric) start() {
+	for _, c := range f.cables {
+		for i := range c.ways {
+			for _, cut := range c.ways[i].Cuts {
+				now := f.clock.Now()
+				f.later(cut.From-now, func() { f.cut(c, i, true) })
+				if cut.To != atm.Forever {
+					f.later(cut.To-now, func() { f.cut(c, i, false) })
+				}
+			}
+		}
+	}
+}
+
+// cut cuts or repairs one direction of a cable.
+func (f *fabric) cut(c *cable, i int, down bool) {
+	w := &c.ways[i]
+	if w.line == nil {
+		return
+	}
+	if down {
+		w.line.Cut()
+	} else {
+		w.line.Repair()
+	}
+	// The far end notices when what was sent before has arrived.
+	if w.Delay == 0 {
+		f.look(c, i)
+		return
+	}
+	f.later(w.Delay, func() { f.look(c, i) })
+}
+
+// look lets the far end of direction i of a cable see whether a signal comes. If none does, it tells the ends of all circuits
+// that come from there (AIS), and those that can be are moved.
+func (f *fabric) look(c *cable, i int) {
+	w := &c.ways[i]
+	dead := w.line.Counters().Cut
+	f.mu.Lock()
+	if f.closed || w.failed == dead {
+		f.mu.Unlock()
+		return
+	}
+	w.failed = dead
+	f.mu.Unlock()
+	if dead {
+		w.ais.Start() // before circuits are moved: their ends hear where they were broken
+	} else {
+		w.ais.Stop()
+	}
+	f.mu.Lock()
+	f.graph.changed()
+	moved, stranded := f.move()
+	f.mu.Unlock()
+	e := LinkEvent{What: LinkRepaired, Moved: moved, Stranded: stranded}
+	from, to := c.ends[i].name, c.ends[1-i].name
+	if dead {
+		e.What = LinkFailed
+		f.log.Warn("link failed: "+to+" receives nothing", "link", c.name, "from", from, "circuits moved", moved, "without another way", stranded)
+	} else {
+		f.log.Warn("link repaired: "+to+" receives again", "link", c.name, "from", from, "circuits restored", moved, "still broken", stranded)
+	}
+	f.emit(c, i, &e)
+}
+
+// behind gives the circuits whose cells come out of a cable in direction i, each with its VC behind that end and what takes cells there.
+func (f *fabric) behind(c *cable, i int) iter.Seq2[atm.VC, atm.Receiver] {
+	type next struct {
+		vc atm.VC
+		to atm.Receiver
+	}
+	return func(yield func(atm.VC, atm.Receiver) bool) {
+		var all []next
+		f.mu.Lock()
+		f.all(func(circuit *circuit) {
+			for k, h := range circuit.hops {
+				if h.cable != c {
+					continue
+				}
+				step, end := 1, 1 // the circuit's cells go from ends[0] to ends[1] here
+				if h.near != i {
+					step, end = -1, 0
+				}
+				if k+step < 0 || k+step == len(circuit.hops) {
+					all = append(all, next{circuit.vcs[end], circuit.ends[end]})
+					continue
+				}
+				n := circuit.hops[k+step]
+				leaves := n.near
+				if step < 0 {
+					leaves = 1 - n.near
+				}
+				all = append(all, next{n.vc, n.cable.ways[leaves].in})
+			}
+		})
+		f.mu.Unlock()
+		for _, n := range all {
+			if !yield(n.vc, n.to) {
+				return
+			}
+		}
+	}
+}
+
+// setLink cuts or repairs a link, in both directions.
+func (f *fabric) setLink(name string, down bool) error {
+	for _, c := range f.cables {
+		if c.name != name || c.inner {
+			continue
+		}
+		if c.ways[0].line == nil {
+			return fmt.Errorf("link %s is a link in memory, which cannot be cut; a run with --topology has others", name)
+		}
+		f.cut(c, 0, down)
+		f.cut(c, 1, down)
+		return nil
+	}
+	return fmt.Errorf("there is no link %s", name)
+}
+
+// A LinkChange says what a LinkEvent tells.
+type LinkChange uint8
+
+const (
+	// LinkSent: a cell is put into the link. Told only with Job.LinkCells.
+	LinkSent LinkChange = iota + 1
+	// LinkReceived: a cell has come out of the link. Told only with Job.LinkCells.
+	LinkReceived
+	// LinkDropped: a cell was discarded, on the link or, where Drop says so, by the switch that it came to from the link.
+	LinkDropped
+	// LinkFailed: the far end of the link receives nothing any more. Circuits were moved.
+	LinkFailed
+	// LinkRepaired: the far end receives again.
+	LinkRepaired
+	// LinkAlarm: the end of a circuit, at Event.Node, has learnt by OAM cells that the circuit is broken, or that it is no longer.
+	LinkAlarm
+)
+
+var linkChangeNames = [...]string{
+	LinkSent: "sent", LinkReceived: "received", LinkDropped: "dropped",
+	LinkFailed: "failed", LinkRepaired: "repaired", LinkAlarm: "alarm",
+}
+
+// String is the change in a word, "sent".
+func (c LinkChange) String() string {
+	if int(c) < len(linkChangeNames) && c > 0 {
+		return linkChangeNames[c]
+	}
+	return fmt.Sprintf("link change %d", uint8(c))
+}
+
+// A LinkEvent is what happened on a link, in one direction.
+type LinkEvent struct {
+	What     LinkChange
+	Link     string         // its name. LinkAlarm: the link that is broken, if the OAM cell said so
+	From, To string         // the places that the direction leads from and to
+	Cell     *atm.Cell      // LinkSent, LinkReceived, LinkDropped
+	Drop     atm.DropReason // LinkDropped
+
+	Moved    int // LinkFailed, LinkRepaired: circuits that were led on another way
+	Stranded int // LinkFailed, LinkRepaired: broken circuits for which there is none
+
+	Peer   int        // LinkAlarm: the node at the other end of the circuit
+	VC     atm.VC     // LinkAlarm: the circuit at Event.Node
+	Alarms atm.Alarms // LinkAlarm: what is wrong now; 0: nothing
+}
+
+// emit gives the observer an event of direction i of a cable.
+func (f *fabric) emit(c *cable, i int, e *LinkEvent) {
+	if f.events == nil {
+		return
+	}
+	e.Link, e.From, e.To = c.name, c.ends[i].name, c.ends[1-i].name
+	f.events.emit(&Event{Time: time.Since(f.events.start), Kind: OnLink, Node: -1, Link: e})
+}
+
+// passed tells of a cell at an end of a link.
+func (f *fabric) passed(c *cable, i int, what LinkChange, cell *atm.Cell) {
+	if f.events != nil {
+		f.emit(c, i, &LinkEvent{What: what, Cell: cell})
+	}
+}
+
+// dropped tells of a cell that direction i of a link, or the switch behind it, has discarded.
+func (f *fabric) dropped(c *cable, i int, cell *atm.Cell, why atm.DropReason) {
+	if f.events != nil {
+		f.emit(c, i, &LinkEvent{What: LinkDropped, Cell: cell, Drop: why})
+	}
+}
