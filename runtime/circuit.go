@@ -1,7 +1,9 @@
 package runtime
 
 import (
+	"encoding/binary"
 	"fmt"
+	"hash/fnv"
 	"slices"
 
 	"rmemrun/atm"
@@ -62,11 +64,18 @@ func (f *fabric) way(a, b *port, all bool) ([]*cable, bool) {
 	case first == last: // back to back
 		return []*cable{first}, true
 	}
-	between, ok := f.graph.route(a.at.place, b.at.place, all, uint(min(a.id, b.id)*31+max(a.id, b.id)))
+	between, ok := f.graph.route(a.at.place, b.at.place, all, spread(a.id, b.id))
 	if !ok {
 		return nil, false
 	}
 	return slices.Concat([]*cable{first}, between, []*cable{last}), true
+}
+
+// spread is a number that chooses among ways of the same cost: one for all circuits between two nodes, so that they are in step.
+func spread(a, b int) uint64 {
+	h := fnv.New64a()
+	h.Write(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, uint32(min(a, b))), uint32(max(a, b))))
+	return h.Sum64()
 }
 
 // lay leads a circuit through cables, with new VCs on those in between, and connects it in all switches. f.mu is held.

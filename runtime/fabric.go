@@ -41,6 +41,7 @@ type fabric struct {
 	mu       sync.Mutex // over what follows, circuits and free VCs of all ports and cables, failures
 	graph    graph
 	controls map[[2]int]*circuit // by nodes, the lower first; those that pass more than one switch
+	moved    int                 // the version of graph that broken circuits were moved for
 	timers   map[*timer]struct{}
 	closed   bool
 }

@@ -43,7 +43,7 @@ func (f *fabric) cut(c *cable, i int, down bool) {
 }
 
 // look lets the far end of direction i of a cable see whether a signal comes. If none does, it tells the ends of all circuits
-// that come from there (AIS), and those that can be are moved.
+// that come from there (AIS).
 func (f *fabric) look(c *cable, i int) {
 	w := &c.ways[i]
 	dead := w.line.Counters().Cut
@@ -53,25 +53,37 @@ func (f *fabric) look(c *cable, i int) {
 		return
 	}
 	w.failed = dead
-	f.mu.Unlock()
-	if dead {
-		w.ais.Start() // before circuits are moved: their ends hear where they were broken
-	} else {
-		w.ais.Stop()
-	}
-	f.mu.Lock()
 	f.graph.changed()
-	moved, stranded := f.move()
 	f.mu.Unlock()
-	e := LinkEvent{What: LinkRepaired, Moved: moved, Stranded: stranded}
 	from, to := c.ends[i].name, c.ends[1-i].name
 	if dead {
-		e.What = LinkFailed
-		f.log.Warn("link failed: "+to+" receives nothing", "link", c.name, "from", from, "circuits moved", moved, "without another way", stranded)
+		f.log.Warn("link failed: "+to+" receives nothing from "+from, "link", c.name)
+		f.emit(c, i, &LinkEvent{What: LinkFailed})
+		w.ais.Start()
 	} else {
-		f.log.Warn("link repaired: "+to+" receives again", "link", c.name, "from", from, "circuits restored", moved, "still broken", stranded)
+		w.ais.Stop()
+		f.log.Warn("link repaired: "+to+" receives from "+from+" again", "link", c.name)
+		f.emit(c, i, &LinkEvent{What: LinkRepaired})
 	}
-	f.emit(c, i, &e)
+	// When whatever fails at this time has failed: the ends hear of each link before their circuits are moved, and none is moved twice.
+	f.later(0, func() { f.reroute(c, i) })
+}
+
+// reroute moves the circuits that are broken and need not be, because of a change in direction i of a cable.
+func (f *fabric) reroute(c *cable, i int) {
+	f.mu.Lock()
+	if f.moved == f.graph.version {
+		f.mu.Unlock()
+		return
+	}
+	f.moved = f.graph.version
+	moved, stranded := f.move()
+	f.mu.Unlock()
+	if moved == 0 && stranded == 0 {
+		return
+	}
+	f.log.Warn("circuits led around what has failed", "moved", moved, "without another way", stranded)
+	f.emit(c, i, &LinkEvent{What: LinkRerouted, Moved: moved, Stranded: stranded})
 }
 
 // behind gives the circuits whose cells come out of a cable in direction i, each with its VC behind that end and what takes cells there.
@@ -139,17 +151,19 @@ const (
 	LinkReceived
 	// LinkDropped: a cell was discarded, on the link or, where Drop says so, by the switch that it came to from the link.
 	LinkDropped
-	// LinkFailed: the far end of the link receives nothing any more. Circuits were moved.
+	// LinkFailed: the far end of the link receives nothing any more.
 	LinkFailed
 	// LinkRepaired: the far end receives again.
 	LinkRepaired
+	// LinkRerouted: because of what happened to the link, circuits were led on other ways, or would have to be.
+	LinkRerouted
 	// LinkAlarm: the end of a circuit, at Event.Node, has learnt by OAM cells that the circuit is broken, or that it is no longer.
 	LinkAlarm
 )
 
 var linkChangeNames = [...]string{
 	LinkSent: "sent", LinkReceived: "received", LinkDropped: "dropped",
-	LinkFailed: "failed", LinkRepaired: "repaired", LinkAlarm: "alarm",
+	LinkFailed: "failed", LinkRepaired: "repaired", LinkRerouted: "rerouted", LinkAlarm: "alarm",
 }
 
 // String is the change in a word, "sent".
@@ -168,8 +182,8 @@ type LinkEvent struct {
 	Cell     *atm.Cell      // LinkSent, LinkReceived, LinkDropped
 	Drop     atm.DropReason // LinkDropped
 
-	Moved    int // LinkFailed, LinkRepaired: circuits that were led on another way
-	Stranded int // LinkFailed, LinkRepaired: broken circuits for which there is none
+	Moved    int // LinkRerouted: circuits that were led on another way
+	Stranded int // LinkRerouted: broken circuits for which there is none
 
 	Peer   int        // LinkAlarm: the node at the other end of the circuit
 	VC     atm.VC     // LinkAlarm: the circuit at Event.Node

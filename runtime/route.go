@@ -2,14 +2,16 @@ package runtime
 
 import (
 	"container/heap"
+	"math/bits"
 	"time"
 )
 
 // A graph is what circuits find their way in: switches, and the interfaces of nodes that have several links, joined by cables. Nodes
 // themselves are no part of it: each hangs on one of its places.
 type graph struct {
-	places []place
-	found  map[search]distances // as long as no cable changes
+	places  []place
+	found   map[search]distances // as long as no cable changes
+	version int                  // how often cables have changed
 }
 
 // A place is a switch or an interface.
@@ -46,7 +48,10 @@ func (c *cable) cost() uint64 {
 }
 
 // changed forgets what was found: a cable has failed or has come back.
-func (g *graph) changed() { g.found = map[search]distances{} }
+func (g *graph) changed() {
+	g.found = map[search]distances{}
+	g.version++
+}
 
 // distances are the costs from all places to one, through switches only (E. W. Dijkstra, 1959).
 func (g *graph) distances(s search) distances {
@@ -80,7 +85,7 @@ func (g *graph) distances(s search) distances {
 
 // route finds the cables of the shortest way from place a to b. With all, cables that are down are as good as others. Of ways that cost the same,
 // spread chooses one. False: there is none.
-func (g *graph) route(a, b int, all bool, spread uint) (cables []*cable, ok bool) {
+func (g *graph) route(a, b int, all bool, spread uint64) (cables []*cable, ok bool) {
 	d := g.distances(search{b, all})
 	if d[a] == far {
 		return nil, false
@@ -96,7 +101,8 @@ func (g *graph) route(a, b int, all bool, spread uint) (cables []*cable, ok bool
 				best = append(best, e)
 			}
 		}
-		e := best[spread%uint(len(best))] // there is one: d[a] was found through it
+		e := best[spread%uint64(len(best))] // there is one: d[a] was found through it
+		spread = bits.RotateLeft64(spread, 17)
 		cables = append(cables, e.cable)
 		a = e.to
 	}
