@@ -65,6 +65,7 @@ type channel struct {
 	resend   time.Duration // when to send again what is on the way
 	spoke    time.Duration // when the last frame was sent
 	heard    time.Duration // when the last was received
+	met      bool          // one was received
 	ended    bool
 	drained  chan struct{} // closed when the queue is empty, if somebody waits
 	stop     func() bool   // the timer
@@ -150,6 +151,11 @@ func (c *channel) receive(b []byte) {
 			close(c.drained)
 			c.drained = nil
 		}
+		c.push()
+	}
+	if !c.met { // it has started later, and taken nothing of what was sent before
+		c.met = true
+		c.sent = c.base
 		c.push()
 	}
 	base := c.base
