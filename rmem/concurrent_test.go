@@ -88,7 +88,11 @@ func TestAllToAll(t *testing.T) {
 			}
 		}
 		for i, n := range f.nodes {
-			if d := n.Drops(); d != [ReasonCount]uint64{} {
+			d := n.Drops()
+			if f.queued { // a busy machine delivers late, and some is sent twice
+				d[Duplicate], d[Unasked] = 0, 0
+			}
+			if d != [ReasonCount]uint64{} {
 				t.Errorf("node %d dropped %v", i, d)
 			}
 		}
@@ -262,7 +266,7 @@ func TestWindowOpensWhileSending(t *testing.T) {
 	}
 	c := e.space.descriptors.get(int32(e.d))
 	c.send.Lock()
-	e.cellAt(e.vc, 0, replyWord(OpAck, OK, 0), 0, 0, 0, 0)
+	e.cellAt(e.vc, 0, replyWord(OpAck, OK, 0), 0, window, 1, 0)
 	if n := len(e.answers); n != window {
 		t.Fatalf("a request was sent by another than who was sending")
 	}
@@ -271,7 +275,7 @@ func TestWindowOpensWhileSending(t *testing.T) {
 		t.Fatalf("%d requests were sent, want %d", n, window+1)
 	}
 	for seq := uint64(1); seq < window; seq++ {
-		e.cellAt(e.vc, seq, replyWord(OpAck, OK, seq), 0, 0, 0, 0)
+		e.cellAt(e.vc, seq, replyWord(OpAck, OK, seq), 0, window, 1, 0)
 	}
 	e.cellAt(e.vc, window, replyWord(OpOld, OK, window), make([]byte, 8)...)
 	if r := waiting.result(); r != OK {

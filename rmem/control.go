@@ -8,6 +8,9 @@ import (
 	"rmemrun/atm"
 )
 
+// Version is the version of the protocol that this package speaks. Every control message names it.
+const Version = 1
+
 // Messages on control circuits, each an AAL5 PDU of one cell, big endian. VC is VPI<<16 | VCI.
 //
 //	            0           4      8          12           16       20        24        28
@@ -18,17 +21,18 @@ import (
 //	REPLY      | operation |  id  |    length of the      | rights |        0          |
 //	           |word,status|      |       segment         |granted |                   |
 //	           +-----------+------+-----------------------+--------+---------+---------+
-//	DISCONNECT | operation |  id  |                0               | VC at   |    0    |
-//	           |   word    |      |                                |exporter |         |
-//	           +-----------+------+--------------------------------+---------+---------+
+//	DISCONNECT | operation |  id  | id of    |         0           | VC at   |    0    |
+//	           |   word    |      | CONNECT  |                     |exporter |         |
+//	           +-----------+------+----------+---------------------+---------+---------+
 //
-// The id is the importer's; REPLY answers CONNECT and DISCONNECT.
+// The id is the importer's; REPLY answers CONNECT and DISCONNECT. A message that comes again has the same id.
 const controlSize = 28
 
 // A message is one of them, its fields as in the diagram.
 type message struct {
 	op         Op
 	status     uint8
+	version    uint16 // of the protocol that its sender speaks, 14 bits
 	id         uint32
 	segment    uint32
 	generation uint32
@@ -42,7 +46,7 @@ func vcNumber(v atm.VC) uint32 { return uint32(v.VPI)<<16 | uint32(v.VCI) }
 
 func (m *message) put(b *[controlSize]byte) {
 	e := binary.BigEndian
-	e.PutUint32(b[0:], uint32(m.op)<<opShift|uint32(m.status)<<statusShift)
+	e.PutUint32(b[0:], uint32(m.op)<<opShift|uint32(m.status)<<statusShift|uint32(m.version)&seqMask)
 	e.PutUint32(b[4:], m.id)
 	e.PutUint32(b[8:], m.segment)
 	e.PutUint32(b[12:], m.generation)
@@ -63,6 +67,7 @@ func parseMessage(b []byte) (m message, ok bool) {
 	m = message{
 		op:         Op(word >> opShift),
 		status:     uint8(word >> statusShift),
+		version:    uint16(word & seqMask),
 		id:         e.Uint32(b[4:]),
 		segment:    e.Uint32(b[8:]),
 		generation: e.Uint32(b[12:]),
@@ -83,8 +88,8 @@ func parseMessage(b []byte) (m message, ok bool) {
 // CONNECTs, faster than their replies are taken, fills it; what comes then is not answered.
 const maxOutbox = 1024
 
-// maxPartial is how many circuits from and to one peer may be in the middle of
-// a block at once: each has a buffer of 64 KiB.
+// maxPartial is how many buffers of 64 KiB there may be at once for one peer, on all circuits from and to it: for blocks of which
+// something is missing, or in front of which something is, and for what was read until it is known to have arrived.
 const maxPartial = 256
 
 // A peer is what a node has for another node, itself included: the control circuit to it.
@@ -92,7 +97,8 @@ type peer struct {
 	node    *Node
 	number  int
 	vc      atm.VC
-	partial atomic.Int32 // circuits that are in the middle of a block
+	partial atomic.Int32 // buffers of 64 KiB for blocks from it, or kept for it
+	path    path
 
 	recv      sync.Mutex // held while a cell is added
 	assembler *atm.Reassembler
@@ -117,6 +123,7 @@ func newPeer(n *Node, number int) *peer {
 // post sends m, now or, if somebody is sending, as soon as he has done. So
 // a message can be answered from within its reception, in whatever is going on.
 func (p *peer) post(m message) {
+	m.version = Version
 	p.out.Lock()
 	full := len(p.outbox) >= maxOutbox
 	if !full {

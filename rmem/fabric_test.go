@@ -35,6 +35,8 @@ type port struct {
 	// tamper, if set, sees every cell that leaves; false: it is lost.
 	tamper func(c *atm.Cell) bool
 	limit  uint16
+	// carry, if set, carries the cells in place of the fabric, by calling deliver.
+	carry func(c *atm.Cell)
 
 	queue  []atm.Cell // however many there are
 	more   *sync.Cond // on mu
@@ -106,16 +108,16 @@ func logged(l hclog.Logger) func(*fabric, *Config) {
 func (p *port) take() (uint16, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if n := len(p.free); n > 0 {
-		v := p.free[n-1]
-		p.free = p.free[:n-1]
-		return v, true
+	if p.next < p.limit {
+		p.next += 2
+		return p.next - 2, true
 	}
-	if p.next >= p.limit {
+	if len(p.free) == 0 {
 		return 0, false
 	}
-	p.next += 2
-	return p.next - 2, true
+	v := p.free[0] // the one that has rested longest: cells of its last circuit may be under way
+	p.free = p.free[1:]
+	return v, true
 }
 
 func (p *port) give(v uint16) {
@@ -164,6 +166,10 @@ func (p *port) Peer(local atm.VC) (int, bool) {
 
 func (p *port) Send(c *atm.Cell) {
 	if p.tamper != nil && !p.tamper(c) {
+		return
+	}
+	if p.carry != nil {
+		p.carry(c)
 		return
 	}
 	if !p.f.queued {

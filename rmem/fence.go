@@ -35,10 +35,14 @@ func (c *initiator) release() {
 	}
 }
 
-// record keeps the first error for the next fence. c.replies is held.
-func (c *initiator) record(e Error) {
-	if e != OK && c.err == OK {
-		c.err, c.errTime = e, c.space.clock.Add(1)
+// record keeps the error of request seq for the next fence, or of an earlier one that is there already. c.replies is held.
+func (c *initiator) record(e Error, seq uint64) {
+	switch {
+	case e == OK:
+	case c.err == OK:
+		c.err, c.errSeq, c.errTime = e, seq, c.space.clock.Add(1)
+	case seq < c.errSeq: // its reply was overtaken
+		c.err, c.errSeq = e, seq
 	}
 }
 
@@ -55,7 +59,7 @@ func (c *initiator) take() Error {
 func (c *initiator) putBack(e Error) {
 	c.replies.Lock()
 	defer c.replies.Unlock()
-	c.record(e)
+	c.record(e, 0)
 }
 
 // quiet reports whether all that was issued is answered, and takes the error to be reported if so.
@@ -167,7 +171,7 @@ func (c *initiator) discard() Error {
 func (s *Space) unreported(c *initiator, e Error) {
 	if e != OK {
 		s.node.log.Warn("an error that no fence asked for: something sent through this descriptor was refused or lost",
-			"node", s.node.id, "segment", c.name, "of", c.peer, "error", e.Name(), "meaning", e.Error())
+			"node", s.node.id, "segment", c.name, "of", c.peer.number, "error", e.Name(), "meaning", e.Error())
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"rmemrun/atm"
 )
@@ -17,33 +18,37 @@ const window = 64
 
 // An initiator is the importer's end of a circuit: what is behind a descriptor.
 //
-//	        CONNECT granted            reply EDOWN, lost reply, peer down
-//	(none) -----------------> working -----------------------------------> failed
-//	                             |                                            |
-//	                             | Release, Space.Close                       |
-//	                             v                                            v
-//	                           closed <---------------------------------------+
+//	        CONNECT granted            silent for too long, reply EDOWN, peer down
+//	(none) -----------------> working --------------------------------------------> failed
+//	                             |                                                     |
+//	                             | Release, Space.Close                                |
+//	                             v                                                     v
+//	                           closed <------------------------------------------------+
 //
-// Requests wait in a queue, are sent in its order, are in flight, and are answered in the same order.
+// Requests wait in a queue, are sent in its order, and are in flight until they are answered.
 type initiator struct {
-	node   *Node
-	space  *Space
-	peer   int
-	name   string // of the segment, for the log
-	vc     atm.VC // the lower of the two
-	remote atm.VC // the same at the peer
-	rights Rights // granted
-	size   uint64 // of the segment
+	node    *Node
+	space   *Space
+	peer    *peer
+	name    string // of the segment, for the log
+	vc      atm.VC // the lower of the two
+	remote  atm.VC // the same at the peer
+	connect uint32 // the id of its CONNECT
+	rights  Rights // granted
+	size    uint64 // of the segment
 
 	// send is held while requests leave, which keeps them in order. On a
 	// network that delivers at once, replies come while it is held.
-	send    sync.Mutex
-	cell    atm.Cell
-	message [wordSize + MaxCell]byte
-	cutter  atm.Segmenter
+	send   sync.Mutex
+	cell   atm.Cell
+	header [blockHeader]byte
+	cutter atm.Segmenter
 
 	// resume asks whoever holds send to look at the queue again.
 	resume atomic.Bool
+
+	// replied is answered, for whoever does not hold replies.
+	replied atomic.Uint64
 
 	replies   sync.Mutex // guards what follows; never held while a cell is sent
 	state     circuitState
@@ -51,12 +56,19 @@ type initiator struct {
 	head      *Operation // the queue
 	tail      *Operation
 	issued    uint64 // requests sent; the next one's sequence number
-	answered  uint64 // of these, have been answered
+	answered  uint64 // all of these before this one have been answered
 	inFlight  [window]flight
+	weight    int // bytes of the blocks in flight, asked for or sent
+	credit    credit
+	again     int  // requests in flight that are to be sent again
+	thank     bool // the target keeps what has arrived, and is to be told
 	fences    []fence
 	err       Error            // the first error that no fence has reported
+	errSeq    uint64           // of which request
 	errTime   uint64           // when it came, on the space's clock
 	assembler *atm.Reassembler // nil: no block is under way
+	timer     timer
+	heard     time.Duration // when something new came from the target
 }
 
 type circuitState uint8
@@ -67,7 +79,13 @@ const (
 	closed
 )
 
-// A flight is a request that has not been answered.
+// A flight is a request that is in the window, with all that is needed to send it again.
+//
+//	        Send has returned                    its time is up, or
+//	sending -----------------> waiting for the  <--------------------> again
+//	   |                           reply          sent once more         |
+//	   |                             |                                   |
+//	   +-----------------------------+--------------> answered <---------+
 type flight struct {
 	op     Op
 	swab   uint8
@@ -79,6 +97,25 @@ type flight struct {
 	use uint64      //
 	dst io.WriterAt // where data read go
 	pos uint64      // and at which place there
+
+	seq      uint64
+	form     form
+	answered bool
+	sending  bool // its bytes are being sent
+	again    bool // they are to be sent again
+	held     bool // the target has it, and waits for one before it
+	timed    bool // the times are known: the reply did not come before Send returned
+	tries    uint8
+	passed   uint8         // how often the target has dealt with later ones
+	first    time.Duration // when it was sent first
+	sent     time.Duration // and last, or when the target last said that it has it
+	weight   int           // of a block: bytes, as both ends count them
+	mosaic   *mosaic       // of a reply in parts; nil: none
+
+	header  header                   // block
+	body    []byte                   // block: its data, if any
+	size    int                      // single: bytes of message
+	message [wordSize + MaxCell]byte // single
 }
 
 // start begins o, a request, and sends as much of it as the window allows.
@@ -92,17 +129,20 @@ func (c *initiator) start(o *Operation) {
 	o.settle(use)
 }
 
-// leave releases c.send, and does what pump has left to whoever holds it.
+// leave releases c.send, and does what others have left to whoever holds it.
 func (c *initiator) leave() {
 	c.send.Unlock()
 	c.catchUp()
 }
 
-// pump sends what has been waiting for the window, unless somebody is sending
-// anyway, who then looks at the queue again when he leaves.
+// pump has sent what can be sent now. It is called by who receives, who must not send himself: if
+// somebody is sending, he looks at the queue again when he leaves; if not, the clock is asked to.
 func (c *initiator) pump() {
 	c.resume.Store(true)
-	c.catchUp()
+	if c.send.TryLock() {
+		c.send.Unlock()
+		c.node.clock.AfterFunc(0, c.catchUp)
+	}
 }
 
 func (c *initiator) catchUp() {
@@ -114,107 +154,137 @@ func (c *initiator) catchUp() {
 	}
 }
 
-// drain sends what is queued, as far as the window allows. c.send is held;
+// drain sends what is to be sent again, and then what is queued, as far as the window allows. c.send is held;
 // c.replies is held at the beginning and not at the end.
 func (c *initiator) drain() {
-	for c.head != nil {
-		if c.state == working && c.issued-c.answered == window {
+	for {
+		if c.thank {
+			c.thank = false
+			seq := c.answered
+			c.replies.Unlock()
+			c.sendHave(seq)
+			c.replies.Lock()
+		}
+		if c.again > 0 {
+			if f := c.overdue(); f != nil {
+				c.replies.Unlock()
+				c.transmit(f)
+				c.watch(f)
+				c.replies.Lock()
+				continue
+			}
+		}
+		if c.head == nil {
+			break
+		}
+		if c.state == working && !c.open(c.head) {
 			c.blocked = true
 			break
 		}
-		p := c.prepare(c.head)
+		f, a := c.prepare(c.head)
 		more := c.head != nil // nobody adds to the queue without c.send
 		c.replies.Unlock()
-		p.alarm.call()
-		switch p.form {
-		case single:
-			c.sendCell(&p)
-		case block:
-			c.sendBlock(&p)
+		a.call()
+		if f != nil {
+			c.transmit(f)
+			c.watch(f)
 		}
 		if !more {
-			return
+			return // who has found something to send again has set resume
 		}
 		c.replies.Lock()
 	}
 	c.replies.Unlock()
 }
 
-// A packet is a request that is ready to be sent.
-type packet struct {
-	form   form
-	header header
-	seq    uint64
-	tag    uint64
-	size   uint64 // bytes of the segment concerned
-	n      int    // bytes of data, in message behind the word, or in body
-	body   *[MaxBlock]byte
-	alarm  alarm // who waits for no reply can go on
-}
-
 type form uint8
 
 const (
-	nothing form = iota
-	single
+	single form = iota + 1
 	block
 )
 
-// prepare makes the next packet of o, the first in the queue, and takes o off
-// the queue if it is the last. c.replies and c.send are held.
-func (c *initiator) prepare(o *Operation) (p packet) {
+// heavy is how many bytes the next request of o counts as a block, 0: none. At most bytes are requested at once.
+func (o *Operation) heavy(most uint64) int {
+	n := min(o.n-o.pos, most)
+	switch {
+	case o.op == OpWrite && (o.n > MaxCell || o.offset+o.pos > maxCellOffset), o.op == OpRead && n > MaxCell:
+		return int(n)
+	}
+	return 0
+}
+
+// open reports whether the window has room for the next request of o. c.replies is held.
+func (c *initiator) open(o *Operation) bool {
+	inFlight := c.issued - c.answered
+	if inFlight == 0 {
+		return true
+	}
+	if inFlight >= window || inFlight > uint64(c.credit.requests) {
+		return false
+	}
+	w := o.heavy(MaxBlock)
+	return w == 0 || c.weight == 0 || c.weight+w <= min(blockWindow, int(c.credit.kilobytes)<<10)
+}
+
+// prepare makes the next request of o, the first in the queue, and takes o off
+// the queue if it is the last. nil: there is none to be sent. The alarm is due for who waits for no reply. c.replies and c.send are held.
+func (c *initiator) prepare(o *Operation) (*flight, alarm) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.state.Load() != active { // cancelled a moment ago
 		c.pop()
-		return p
+		return nil, nil
 	}
 	if c.state != working {
-		c.abandon(o, &p, c.gone())
-		return p
+		return nil, c.abandon(o, c.gone())
 	}
 	if o.result != OK { // refused by the far side in part
-		c.abandon(o, &p, o.result)
-		return p
+		return nil, c.abandon(o, o.result)
 	}
 
-	f := flight{
-		op: o.op, swab: o.swab, offset: o.offset + o.pos, n: min(o.n-o.pos, MaxBlock),
-		tag: o.Tag, o: o, use: o.use, dst: o.dst, pos: o.pos,
+	f := &c.inFlight[c.issued%window]
+	most := uint64(MaxBlock)
+	if o.op == OpRead || o.op == OpWrite {
+		if o.n-o.pos > MaxCell {
+			most = uint64(c.peer.path.part())
+		}
 	}
-	p.form, p.seq, p.tag = single, c.issued, o.Tag
-	p.header = header{op: o.op, offset: f.offset, length: o.n - o.pos}
+	f.op, f.swab, f.offset, f.n = o.op, o.swab, o.offset+o.pos, min(o.n-o.pos, most)
+	f.tag, f.o, f.use, f.dst, f.pos = o.Tag, o, o.use, o.dst, o.pos
+	f.seq, f.form, f.weight = c.issued, single, o.heavy(most)
+	f.answered, f.again, f.held, f.timed, f.tries, f.passed = false, false, false, false, 0, 0
+	f.header = header{op: o.op, offset: f.offset, length: o.n - o.pos}
 	if f.offset > maxCellOffset || o.op == OpWrite && o.n > MaxCell {
-		p.form = block
+		f.form = block
 	}
-	p.size = f.n
-	data := c.message[wordSize:]
-	if p.form == block {
-		p.body = bodies.Get().(*[MaxBlock]byte)
-		data = p.body[:]
+	data := f.message[wordSize:]
+	if f.form == block {
+		f.header.low = uint32(f.seq) & seqMask
+		f.body = newBody(int(max(f.n, MaxCell)))
+		data = f.body
 	}
 	switch o.op {
 	case OpWrite:
 		data = data[:f.n]
 		if !readFull(o.src, data, o.pos) {
-			p.free()
-			p = packet{}
-			c.abandon(o, &p, EFAULT)
-			return p
+			freeBody(&f.body)
+			f.o, f.dst = nil, nil
+			return nil, c.abandon(o, EFAULT)
 		}
 		swab(data, o.swab)
-		if p.form == single {
-			data = c.short(&p, data)
+		if f.form == single {
+			data = c.short(f, data)
 		}
 	case OpRead:
-		p.header.length = f.n
+		f.header.length = f.n
 		data = data[:0]
-		if p.form == single {
+		if f.form == single {
 			data = binary.BigEndian.AppendUint32(data, uint32(f.n))
 		}
 	case OpNotify:
 		data = data[:0]
-		if p.form == single {
+		if f.form == single {
 			data = append(data, 0, 0, 0, 0)
 		}
 	case OpCAS:
@@ -222,10 +292,17 @@ func (c *initiator) prepare(o *Operation) (p packet) {
 	default:
 		data = putNumber(data[:0], o.width, o.operand)
 	}
-	p.n = len(data)
 	o.pos += f.n
 	last := o.pos == o.n
-	p.header.notify = o.notify && last
+	f.header.notify = o.notify && last
+	if f.form == block {
+		f.body = data
+		f.sending = true
+	} else {
+		f.size = wordSize + len(data)
+		binary.BigEndian.PutUint32(f.message[:], opWord(f.header.op, f.header.notify, uint32(f.offset)))
+	}
+	var a alarm
 	if last {
 		c.pop()
 	}
@@ -233,23 +310,23 @@ func (c *initiator) prepare(o *Operation) (p packet) {
 	case o.op == OpWrite, o.op == OpNotify, o.async:
 		f.o = nil
 		if last {
-			p.alarm = o.finish(OK)
+			a = o.finish(OK)
 		}
 	default:
 		o.left++
 	}
-	c.inFlight[c.issued%window] = f
+	c.weight += f.weight
 	c.issued++
-	return p
+	return f, a
 }
 
 // short turns a write of less than 4 bytes, which no cell can carry, into the form for it.
-func (c *initiator) short(p *packet, data []byte) []byte {
+func (c *initiator) short(f *flight, data []byte) []byte {
 	n := len(data)
 	if n >= minData {
 		return data
 	}
-	p.header.op = OpWriteShort
+	f.header.op = OpWriteShort
 	var b [minData]byte
 	b[0] = byte(n)
 	copy(b[1:], data)
@@ -258,13 +335,13 @@ func (c *initiator) short(p *packet, data []byte) []byte {
 
 // abandon takes o, of which no more is to be sent, off the queue, and finishes
 // it unless replies are still to come. c.replies and o.mu are held.
-func (c *initiator) abandon(o *Operation, p *packet, e Error) {
+func (c *initiator) abandon(o *Operation, e Error) alarm {
 	c.pop()
 	if o.left == 0 {
-		p.alarm = o.finish(e)
-		return
+		return o.finish(e)
 	}
 	o.result, o.pos = e, o.n
+	return nil
 }
 
 // gone is why the circuit takes no more requests. c.replies is held.
@@ -315,42 +392,28 @@ func (c *initiator) forget(o *Operation, use uint64) {
 	}
 }
 
-// sendCell sends a request as one AAL3/4 single segment message. c.send is held.
-func (c *initiator) sendCell(p *packet) {
-	binary.BigEndian.PutUint32(c.message[:], opWord(p.header.op, p.header.notify, uint32(p.header.offset)))
-	c.cell.SetHeader(atm.Header{VC: c.vc})
-	sealCell(&c.cell, p.seq, c.message[:wordSize+p.n])
+// transmit sends f, which may be answered while it does. c.send is held.
+func (c *initiator) transmit(f *flight) {
+	if f.form == single {
+		c.cell.SetHeader(atm.Header{VC: c.vc})
+		sealCell(&c.cell, f.seq, f.message[:f.size])
+		c.sendCell(f)
+		return
+	}
+	part := len(f.body)
+	if f.tries > 0 {
+		part = c.peer.path.part()
+	}
+	sendParts(&c.cutter, &c.header, &c.cell, upperVC(c.vc), f.header, f.body, part, func() { c.sendCell(f) })
+}
+
+// sendCell sends c.cell, which belongs to f.
+func (c *initiator) sendCell(f *flight) {
 	if c.node.observer != nil {
-		c.observeSent(p)
+		c.observe(&Event{Kind: Sent, ID: c.id(f.seq), Tag: f.tag, Cell: &c.cell, Op: f.header.op, Offset: f.header.offset, Len: f.n})
 	}
 	c.node.network.Send(&c.cell)
 }
-
-// sendBlock sends a request as an AAL5 PDU. c.send is held.
-func (c *initiator) sendBlock(p *packet) {
-	defer p.free()
-	p.header.low = uint32(p.seq) & seqMask
-	p.header.put((*[blockHeader]byte)(c.message[:]))
-	if c.cutter.Begin(atm.Header{VC: upperVC(c.vc)}, 0, c.message[:blockHeader], p.body[:p.n]) != nil {
-		return // header and body are never too long
-	}
-	for c.cutter.Next(&c.cell) {
-		if c.node.observer != nil {
-			c.observeSent(p)
-		}
-		c.node.network.Send(&c.cell)
-	}
-}
-
-func (p *packet) free() {
-	if p.body != nil {
-		bodies.Put(p.body)
-		p.body = nil
-	}
-}
-
-// bodies holds the data of blocks while they are cut into cells.
-var bodies = sync.Pool{New: func() any { return new([MaxBlock]byte) }}
 
 // receive is an end's.
 func (c *initiator) receive(cell *atm.Cell, upper bool) {
@@ -360,13 +423,17 @@ func (c *initiator) receive(cell *atm.Cell, upper bool) {
 	} else {
 		c.receiveCell(cell)
 	}
-	resume := c.blocked && (c.state != working || c.issued-c.answered < window)
+	down := c.state != working
+	resume := c.blocked && (down || c.head == nil || c.open(c.head)) || c.again > 0 || c.thank
 	if resume {
 		c.blocked = false
 	}
 	reached := len(c.fences) > 0 && c.fences[0].target <= c.answered
 	c.replies.Unlock()
-	if resume {
+	switch {
+	case resume && down:
+		c.flush()
+	case resume:
 		c.pump()
 	}
 	if reached {
@@ -374,63 +441,102 @@ func (c *initiator) receive(cell *atm.Cell, upper bool) {
 	}
 }
 
+// flush ends what is queued on a circuit that has failed; nothing is sent.
+func (c *initiator) flush() {
+	c.resume.Store(true)
+	c.catchUp()
+}
+
 // receiveCell takes a reply in one cell. c.replies is held.
 func (c *initiator) receiveCell(cell *atm.Cell) {
 	m, err := atm.DecodeSSM(cell)
 	if err != nil {
-		c.lost(cell, ssmReason(err))
+		c.drop(cell, ssmReason(err))
 		return
 	}
 	word := binary.BigEndian.Uint32(m.Payload)
 	seq := uint32(m.MID)<<4 | uint32(m.SN)
 	if word&(notifyBit|replyZero) != 0 || word&seqMask != seq {
-		c.lost(cell, Malformed)
+		c.drop(cell, Malformed)
 		return
 	}
-	c.reply(cell, Op(word>>opShift), uint8(word>>statusShift), seq, m.Payload[wordSize:])
+	op, status := Op(word>>opShift), uint8(word>>statusShift)
+	if op == OpHave {
+		c.have(cell, status, seq, m.Payload[wordSize:])
+		return
+	}
+	c.reply(cell, op, status, seq, m.Payload[wordSize:])
 }
 
 // receiveBlock takes a cell of a reply in a block. c.replies is held.
 func (c *initiator) receiveBlock(cell *atm.Cell) {
 	pdu, reason := c.node.assemble(&c.assembler, c.peer, cell)
 	if reason != 0 {
-		c.lost(cell, reason)
+		c.drop(cell, reason)
 		return
 	}
-	if pdu == nil {
-		if c.node.observer != nil {
-			c.observe(&Event{Kind: Received, Cell: cell, ID: c.id(c.answered)})
-		}
+	if pdu.Payload == nil {
+		c.observeCell(cell)
 		return
 	}
 	defer c.node.recycle(&c.assembler, c.peer)
-	h, ok := parseHeader(pdu)
-	if !ok || h.notify || h.low&replyZero != 0 || h.length != uint64(len(pdu)-blockHeader) || h.offset != 0 {
-		c.lost(cell, Malformed)
+	h, ok := parseHeader(pdu.Payload)
+	data := pdu.Payload[min(blockHeader, len(pdu.Payload)):]
+	if !ok || h.notify || h.op != OpData || h.offset != 0 || pdu.UU&^morePart != 0 {
+		c.drop(cell, Malformed)
 		return
 	}
-	c.reply(cell, h.op, uint8(h.low>>statusShift), h.low&seqMask, pdu[blockHeader:])
+	seq, at, last := h.low&seqMask, h.position(), pdu.UU == 0
+	f := c.awaited(seq)
+	switch {
+	case f == nil:
+		c.drop(cell, Unasked)
+	case h.length != f.n || at+len(data) > int(f.n) || f.op != OpRead || last != (at+len(data) == int(f.n)):
+		c.drop(cell, Malformed)
+	case at == 0 && last:
+		c.peer.freeMosaic(&f.mosaic)
+		c.reply(cell, h.op, 0, seq, data)
+	case !c.peer.mosaicOf(&f.mosaic):
+		c.drop(cell, Overflow)
+	case !f.mosaic.add(h, at, data, last):
+		c.drop(cell, Malformed)
+	default:
+		c.hear()
+		if whole := f.mosaic.whole(); whole != nil {
+			c.reply(cell, h.op, 0, seq, whole)
+			c.peer.freeMosaic(&f.mosaic)
+			return
+		}
+		c.observeCell(cell)
+	}
+}
+
+// awaited is the request in flight of a number; nil: there is none, or it is answered. c.replies is held.
+func (c *initiator) awaited(seq uint32) *flight {
+	ahead := uint64((seq - uint32(c.answered)) & seqMask)
+	if ahead >= c.issued-c.answered {
+		return nil
+	}
+	if f := &c.inFlight[(c.answered+ahead)%window]; !f.answered {
+		return f
+	}
+	return nil
 }
 
 // reply takes a reply. c.replies is held.
 func (c *initiator) reply(cell *atm.Cell, op Op, status uint8, seq uint32, data []byte) {
-	if c.issued == c.answered || seq != uint32(c.answered)&seqMask {
-		behind := (seq - uint32(c.answered)) & seqMask
-		if uint64(behind) < c.issued-c.answered {
-			c.lost(cell, Gap)
-		} else {
-			c.drop(cell, Unasked)
-		}
+	f := c.awaited(seq)
+	if f == nil {
+		c.drop(cell, Unasked)
 		return
 	}
-	f := &c.inFlight[c.answered%window]
 	e := statusError(status)
 	if !f.answeredBy(op, e, len(data)) {
-		c.lost(cell, Malformed)
+		c.drop(cell, Malformed)
 		return
 	}
 	if c.node.observer != nil {
-		id := c.id(c.answered)
+		id := c.id(f.seq)
 		c.observe(&Event{Kind: Received, Cell: cell, ID: id, Tag: f.tag, Op: f.op, Offset: f.offset, Len: f.n, Status: e})
 		defer c.observe(&Event{Kind: Completed, ID: id, Tag: f.tag, Op: f.op, Offset: f.offset, Len: f.n, Status: e})
 	}
@@ -438,7 +544,34 @@ func (c *initiator) reply(cell *atm.Cell, op Op, status uint8, seq uint32, data 
 		c.fail(EDOWN)
 		return
 	}
-	c.answered++
+	if op == OpAck {
+		c.credit = parseCredit(data)
+	}
+	if f.timed {
+		c.timely(f)
+	}
+	if f.seq != c.answered {
+		c.passOver(f.seq)
+	}
+	c.settle(f, e, data)
+	for c.answered < c.issued && c.inFlight[c.answered%window].answered {
+		c.weight -= c.inFlight[c.answered%window].weight
+		c.answered++
+	}
+	c.replied.Store(c.answered)
+	c.thank = c.thank || c.answered == c.issued && f.op == OpRead && f.n > smallBody
+}
+
+// settle ends a flight. c.replies is held.
+func (c *initiator) settle(f *flight, e Error, data []byte) {
+	f.answered = true
+	if f.again {
+		f.again = false
+		c.again--
+	}
+	if !f.sending {
+		freeBody(&f.body)
+	}
 	c.land(f, e, data)
 }
 
@@ -467,7 +600,7 @@ func (c *initiator) land(f *flight, e Error, data []byte) {
 		if e == OK && dst != nil {
 			e = deliver(dst, data[:f.n], f)
 		}
-		c.record(e)
+		c.record(e, f.seq)
 		return
 	}
 	o.mu.Lock()
@@ -503,15 +636,8 @@ func deliver(dst io.WriterAt, data []byte, f *flight) Error {
 	return OK
 }
 
-// lost drops a cell whose loss, or the loss of something before it, means that the circuit
-// cannot go on. c.replies is held.
-func (c *initiator) lost(cell *atm.Cell, why Reason) {
-	c.drop(cell, why)
-	c.fail(EDOWN)
-}
-
 func (c *initiator) drop(cell *atm.Cell, why Reason) {
-	c.node.drop(Event{Peer: c.peer, Cell: cell, ID: c.id(c.answered), Reason: why})
+	c.node.drop(Event{Peer: c.peer.number, Cell: cell, ID: c.id(c.answered), Reason: why})
 }
 
 // fail ends the circuit: what is in flight or queued ends with e. c.replies is held.
@@ -519,9 +645,16 @@ func (c *initiator) fail(e Error) {
 	if c.state == working {
 		c.state = failed
 	}
-	for ; c.answered < c.issued; c.answered++ {
-		c.land(&c.inFlight[c.answered%window], e, nil)
+	for s := c.answered; s < c.issued; s++ {
+		f := &c.inFlight[s%window]
+		if !f.answered {
+			c.settle(f, e, nil)
+		}
+		c.peer.freeMosaic(&f.mosaic)
 	}
+	c.answered, c.weight, c.thank = c.issued, 0, false
+	c.replied.Store(c.answered)
+	c.timer.stop()
 	c.node.recycle(&c.assembler, c.peer)
 	c.blocked = c.head != nil
 }
@@ -533,7 +666,7 @@ func (c *initiator) shut(e Error, s circuitState) {
 	c.state = max(c.state, s)
 	c.blocked = false
 	c.replies.Unlock()
-	c.pump()
+	c.flush()
 	c.release()
 }
 
@@ -549,12 +682,15 @@ func (c *initiator) id(seq uint64) OpID {
 }
 
 func (c *initiator) observe(e *Event) {
-	e.Node, e.Peer = c.node.id, c.peer
+	e.Node, e.Peer = c.node.id, c.peer.number
 	c.node.observer.Observe(e)
 }
 
-func (c *initiator) observeSent(p *packet) {
-	c.observe(&Event{Kind: Sent, ID: c.id(p.seq), Tag: p.tag, Cell: &c.cell, Op: p.header.op, Offset: p.header.offset, Len: p.size})
+// observeCell tells of a cell that is a part of a block of which more is to come.
+func (c *initiator) observeCell(cell *atm.Cell) {
+	if c.node.observer != nil {
+		c.observe(&Event{Kind: Received, Cell: cell, ID: c.id(c.answered)})
+	}
 }
 
 // sealCell makes a message the payload of c.

@@ -3,6 +3,7 @@ package rmem
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -16,7 +17,16 @@ type Config struct {
 	Directory Directory    // must not be nil
 	Observer  Observer     // nil: off
 	Log       hclog.Logger // nil: none
+	Clock     atm.Clock    // nil: the real time
+
+	// Silence is how long a node may leave what it is asked unanswered, however often it is asked, until all that waits for the
+	// answer ends with EDOWN. 0: DefaultSilence.
+	Silence time.Duration
 }
+
+// DefaultSilence is longer than any interruption that a network is expected to repair by itself (rerouting, a cable that is
+// plugged in again), and short enough for a program to be told that its peer is gone.
+const DefaultSilence = 10 * time.Second
 
 // A Node is the network interface of one node: its segments and what may
 // reach them, its circuits, and the operations of its guest.
@@ -26,6 +36,8 @@ type Node struct {
 	directory Directory
 	observer  Observer
 	log       hclog.Logger
+	clock     atm.Clock
+	silence   time.Duration
 	circuits  circuits
 	peers     []atomic.Pointer[peer] // made when first needed
 	dropped   [ReasonCount]atomic.Uint64
@@ -39,7 +51,7 @@ type Node struct {
 	initiators map[*initiator]struct{}
 	targets    map[*target]struct{}
 	spaces     map[*Space]struct{}
-	calls      map[uint32]call // by id: control messages that are not answered
+	calls      map[uint32]*calling // by id: control messages that are not answered
 	lastCall   uint32
 }
 
@@ -60,15 +72,22 @@ type call interface {
 func New(cfg Config) *Node {
 	n := &Node{
 		id: cfg.ID, network: cfg.Network, directory: cfg.Directory, observer: cfg.Observer, log: cfg.Log,
+		clock: cfg.Clock, silence: cfg.Silence,
 		peers:      make([]atomic.Pointer[peer], cfg.Nodes),
 		down:       make([]bool, cfg.Nodes),
 		initiators: make(map[*initiator]struct{}),
 		targets:    make(map[*target]struct{}),
 		spaces:     make(map[*Space]struct{}),
-		calls:      make(map[uint32]call),
+		calls:      make(map[uint32]*calling),
 	}
 	if n.log == nil {
 		n.log = hclog.NewNullLogger()
+	}
+	if n.clock == nil {
+		n.clock = atm.NewRealClock()
+	}
+	if n.silence == 0 {
+		n.silence = DefaultSilence
 	}
 	return n
 }
@@ -115,23 +134,24 @@ func (n *Node) PeerDown(number int) {
 	n.gone.Add(1)
 	var initiators []*initiator
 	for c := range n.initiators {
-		if c.peer == number {
+		if c.peer.number == number {
 			initiators = append(initiators, c)
 		}
 	}
 	var targets []*target
 	for t := range n.targets {
-		if t.peer == number {
+		if t.peer.number == number {
 			targets = append(targets, t)
 			delete(n.targets, t)
 			n.circuits.detach(t.vc)
 		}
 	}
-	var calls []call
+	var calls []*calling
 	for id, c := range n.calls {
 		if c.to() == number {
 			calls = append(calls, c)
 			delete(n.calls, id)
+			c.timer.stop()
 		}
 	}
 	segments := n.live()
@@ -185,9 +205,12 @@ func (n *Node) Close() {
 	n.mu.Lock()
 	n.shut.Store(true)
 	calls := n.calls
-	n.calls = make(map[uint32]call)
+	n.calls = make(map[uint32]*calling)
 	targets := n.targets
 	n.targets = make(map[*target]struct{})
+	for _, c := range calls {
+		c.timer.stop()
+	}
 	n.mu.Unlock()
 	for _, c := range calls {
 		c.replied(nil, EDOWN)
@@ -226,35 +249,35 @@ func (n *Node) peer(number int) *peer {
 // assemblers holds buffers for blocks that are being received.
 var assemblers = sync.Pool{New: func() any { return atm.NewReassembler(maxPDU) }}
 
-// assemble adds a cell to the block at *a, and returns the block once it is whole. Its bytes
-// are valid until recycle.
-func (n *Node) assemble(a **atm.Reassembler, number int, c *atm.Cell) ([]byte, Reason) {
+// assemble adds a cell of p to the block at *a, and returns the block once it is whole; its payload, nil before,
+// is valid until recycle.
+func (n *Node) assemble(a **atm.Reassembler, p *peer, c *atm.Cell) (atm.PDU, Reason) {
 	if *a == nil {
-		if n.peer(number).partial.Add(1) > maxPartial {
-			n.peer(number).partial.Add(-1)
-			return nil, Overflow
+		if !p.reserve() {
+			return atm.PDU{}, Overflow
 		}
 		*a = assemblers.Get().(*atm.Reassembler)
 	}
 	pdu, whole, err := (*a).Add(c)
-	if err != nil {
-		return nil, BadPDU
+	switch {
+	case err != nil:
+		n.recycle(a, p)
+		return atm.PDU{}, BadPDU
+	case !whole:
+		return atm.PDU{}, 0
 	}
-	if !whole {
-		return nil, 0
-	}
-	return pdu.Payload, 0
+	return pdu, 0
 }
 
 // recycle gives back the buffer at *a, if there is one.
-func (n *Node) recycle(a **atm.Reassembler, number int) {
+func (n *Node) recycle(a **atm.Reassembler, p *peer) {
 	if *a == nil {
 		return
 	}
 	(*a).Reset()
 	assemblers.Put(*a)
 	*a = nil
-	n.peer(number).partial.Add(-1)
+	p.partial.Add(-1)
 }
 
 // enroll gives a segment a number and a generation.
@@ -325,6 +348,10 @@ func (n *Node) connected(p *peer, cell *atm.Cell, m *message) {
 }
 
 func (n *Node) admit(p *peer, m *message) (*target, Error) {
+	if m.version != Version {
+		n.log.Warn("a node of another protocol version was refused", "node", n.id, "peer", p.number, "its version", m.version, "ours", Version)
+		return nil, EINVAL
+	}
 	if owner, ok := n.network.Peer(m.remote); !ok || owner != p.number {
 		return nil, EINVAL
 	}
@@ -336,6 +363,17 @@ func (n *Node) admit(p *peer, m *message) (*target, Error) {
 	if n.down[p.number] {
 		return nil, EDOWN
 	}
+	if a := n.circuits.lookup(m.remote); a != nil && !a.block {
+		t, ok := a.end.(*target)
+		if ok && t.peer == p && t.connect == m.id {
+			return t, OK // the REPLY was lost
+		}
+		if ok && t.peer == p && int32(m.id-t.connect) > 0 { // the DISCONNECT was lost: the VC is the peer's, who uses it again
+			delete(n.targets, t)
+			n.circuits.detach(t.vc)
+			defer t.close() // before n.mu is released: it takes neither that nor, as nothing is under way, others for long
+		}
+	}
 	s, e := n.find(Record{m.segment, m.generation})
 	if e != OK {
 		return nil, e
@@ -344,7 +382,7 @@ func (n *Node) admit(p *peer, m *message) (*target, Error) {
 	if e != OK {
 		return nil, e
 	}
-	t := &target{node: n, peer: p.number, vc: m.remote, origin: m.origin.VCI, segment: s, rights: granted}
+	t := &target{node: n, peer: p, vc: m.remote, origin: m.origin.VCI, connect: m.id, segment: s, rights: granted}
 	if !n.circuits.attach(m.remote, t) {
 		return nil, EINVAL
 	}
@@ -352,23 +390,33 @@ func (n *Node) admit(p *peer, m *message) (*target, Error) {
 	return t, OK
 }
 
-// disconnected answers DISCONNECT.
+// disconnected answers DISCONNECT, again if it comes again.
 func (n *Node) disconnected(p *peer, cell *atm.Cell, m *message) {
+	owner, ok := n.network.Peer(m.remote)
 	n.mu.Lock()
 	var t *target
-	if a := n.circuits.lookup(m.remote); a != nil && !a.block {
+	if a := n.circuits.lookup(m.remote); a != nil {
 		t, _ = a.end.(*target)
+		ok = !a.block && t != nil && t.peer == p
+	} else {
+		ok = ok && owner == p.number
 	}
-	if t == nil || t.peer != p.number {
+	if !ok {
 		n.mu.Unlock()
 		p.drop(cell, Stranger)
 		return
 	}
-	delete(n.targets, t)
-	n.circuits.detach(t.vc)
+	if t != nil && t.connect == m.segment {
+		delete(n.targets, t)
+		n.circuits.detach(t.vc)
+	} else {
+		t = nil // it is gone, and the VC perhaps somebody else's
+	}
 	n.mu.Unlock()
 	p.took(cell, m)
-	t.close()
+	if t != nil {
+		t.close()
+	}
 	p.post(message{op: OpReply, id: m.id})
 }
 
@@ -382,12 +430,40 @@ func (n *Node) replied(p *peer, cell *atm.Cell, m *message) {
 		return
 	}
 	delete(n.calls, m.id)
+	if c.timed && c.tries == 0 {
+		p.path.measure(n.clock.Now() - c.began)
+	}
+	c.timer.stop()
 	n.mu.Unlock()
 	p.took(cell, m)
+	if m.version != Version {
+		n.log.Error("a node of another protocol version was not understood",
+			"node", n.id, "peer", p.number, "its version", m.version, "ours", Version)
+		c.replied(m, EDOWN)
+		return
+	}
 	c.replied(m, statusError(m.status))
 }
 
-// call sends m, whose reply c gets; at once, without sending, if there can be none.
+// A calling is a control message that is sent again until it is answered.
+//
+//	        time-out: sent again
+//	           +------+
+//	           v      |
+//	sent ----> waiting ------> answered: REPLY
+//	              |
+//	              +----------> given up: silent for too long, or the peer is down
+type calling struct {
+	call
+	node    *Node
+	message message
+	began   time.Duration
+	timed   bool // began is known: the REPLY did not come at once
+	tries   int
+	timer   timer
+}
+
+// call sends m until it is answered, and gives the reply to c; at once, without sending, if there can be none.
 func (n *Node) call(c call, m message) {
 	n.mu.Lock()
 	if n.down[c.to()] || n.shut.Load() {
@@ -398,9 +474,46 @@ func (n *Node) call(c call, m message) {
 	for n.lastCall++; n.calls[n.lastCall] != nil; n.lastCall++ {
 	}
 	m.id = n.lastCall
-	n.calls[m.id] = c
+	if i, ok := c.(*importing); ok {
+		i.circuit.connect = m.id
+	}
+	k := &calling{call: c, node: n, message: m}
+	k.timer = timer{clock: n.clock, expire: k.expire}
+	n.calls[m.id] = k
 	n.mu.Unlock()
-	n.peer(c.to()).post(m)
+
+	p := n.peer(c.to())
+	p.post(m)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.calls[m.id] == k && k.timer.cancel == nil {
+		k.began, k.timed = n.clock.Now(), true
+		k.timer.set(k.began, k.began+p.path.timeout(0))
+	}
+}
+
+// expire is called by the timer.
+func (k *calling) expire() {
+	n := k.node
+	n.mu.Lock()
+	k.timer.cancel = nil
+	if n.calls[k.message.id] != k {
+		n.mu.Unlock()
+		return
+	}
+	now := n.clock.Now()
+	if now-k.began >= n.silence {
+		delete(n.calls, k.message.id)
+		n.mu.Unlock()
+		n.log.Warn("a node does not answer", "node", n.id, "peer", k.to(), "asked to", k.message.op.String(), "silent for", n.silence)
+		k.replied(nil, EDOWN)
+		return
+	}
+	k.tries++
+	p := n.peer(k.to())
+	k.timer.set(now, min(now+p.path.timeout(k.tries), k.began+n.silence))
+	n.mu.Unlock()
+	p.post(k.message)
 }
 
 // adopt makes c the end of its circuit.
@@ -421,7 +534,7 @@ func (n *Node) hangUp(c *initiator) {
 	delete(n.initiators, c)
 	n.circuits.detach(c.vc)
 	n.mu.Unlock()
-	n.call((*farewell)(c), message{op: OpDisconnect, remote: c.remote})
+	n.call(farewell{c}, message{op: OpDisconnect, segment: c.connect, remote: c.remote})
 }
 
 // forgo gives up a circuit that the peer does not know of.
@@ -434,8 +547,8 @@ func (n *Node) forgo(c *initiator) {
 }
 
 // A farewell is an initiator that waits for DISCONNECT to be answered.
-type farewell initiator
+type farewell struct{ circuit *initiator }
 
-func (f *farewell) to() int { return f.peer }
+func (f farewell) to() int { return f.circuit.peer.number }
 
-func (f *farewell) replied(*message, Error) { f.node.network.Close(f.vc) }
+func (f farewell) replied(*message, Error) { f.circuit.node.network.Close(f.circuit.vc) }

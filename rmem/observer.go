@@ -22,7 +22,8 @@ type Kind uint8
 //	Completed
 //
 // Every cell that comes is told of once: it is Received or Dropped, and Dropped stands
-// in place of all that would have come after it.
+// in place of all that would have come after it. Of a request that overtook another one
+// this is told when its turn has come.
 const (
 	Sent      Kind = iota + 1 // a cell is about to leave
 	Received                  // a cell has come, and is what it should be as far as it goes
@@ -73,7 +74,7 @@ type Event struct {
 // A Reason says why a cell or PDU was discarded.
 type Reason uint8
 
-// Reasons. Those from BadCRC10 to Gap fail the circuit: something that was sent is lost.
+// Reasons. What is dropped has no effect; if it was sent by an honest peer, it is sent again.
 const (
 	BadHEC      Reason = iota + 1 // the HEC does not match: the header cannot be believed
 	NoCircuit                     // no circuit of this node
@@ -81,11 +82,10 @@ const (
 	BadCRC10                      // AAL3/4: the CRC-10 does not match
 	BadSegment                    // AAL3/4: not a single segment message, or of a wrong length
 	BadPDU                        // AAL5: wrong CRC-32, wrong length, aborted, too long
-	Gap                           // a sequence number is missing before this one
-	Duplicate                     // a sequence number that was there before
+	Gap                           // a sequence number outside of the window
+	Duplicate                     // a sequence number that was there before: the reply is sent again, if it may have been lost
 	Malformed                     // fields that contradict each other, or an operation there is none of
 	Unasked                       // a reply nobody waits for
-	Failed                        // the circuit has failed before
 	Stranger                      // a control message from one who may not send it, or about a circuit of somebody else
 	Overflow                      // no memory is set aside for more
 	ReasonCount = iota + 1
@@ -94,7 +94,7 @@ const (
 var reasonNames = [ReasonCount]string{
 	BadHEC: "bad-hec", NoCircuit: "no-circuit", NotUser: "not-user-data", BadCRC10: "bad-crc10",
 	BadSegment: "bad-segment", BadPDU: "bad-pdu", Gap: "gap", Duplicate: "duplicate", Malformed: "malformed",
-	Unasked: "unasked", Failed: "failed", Stranger: "stranger", Overflow: "overflow",
+	Unasked: "unasked", Stranger: "stranger", Overflow: "overflow",
 }
 
 // String is the reason in a word, "bad-crc10".

@@ -116,7 +116,9 @@ func (s *Space) newInitiator(im *importing) (*initiator, Error) {
 		s.node.log.Debug("no circuit for an import", "segment", im.name, "node", im.node, "error", err)
 		return nil, ENOSPC
 	}
-	c := &initiator{node: s.node, space: s, peer: im.node, name: im.name, vc: local, remote: remote}
+	c := &initiator{node: s.node, space: s, peer: s.node.peer(im.node), name: im.name, vc: local, remote: remote}
+	c.credit = credit{window, creditKilobytes}
+	c.timer = timer{clock: s.node.clock, expire: c.expire}
 	if !s.node.adopt(c) {
 		s.node.network.Close(local)
 		s.node.log.Error("the network gave out a circuit that is in use", "vc", local.String(), "node", im.node)

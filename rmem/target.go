@@ -11,17 +11,14 @@ import (
 // A target is the exporter's end of a circuit: what is in front of a segment.
 // It can reach nothing but that segment, with the rights that were granted.
 //
-//	        CONNECT granted            a cell lost, damaged or missing
-//	(none) -----------------> working --------------------------------> failed
-//	                             |                                         |
-//	                             | DISCONNECT, importer down               |
-//	                             v                                         v
-//	                          (none) <-------------------------------------+
+//	        CONNECT granted            DISCONNECT, importer down
+//	(none) -----------------> working ---------------------------> (none)
 type target struct {
 	node    *Node
-	peer    int
+	peer    *peer
 	vc      atm.VC // the lower of the two
 	origin  uint16 // VCI at the importer, for events
+	connect uint32 // the id of its CONNECT
 	segment *segment
 	rights  Rights
 	ring    ring // guarded by segment.bell
@@ -32,12 +29,15 @@ type target struct {
 	// recv is held from when a request is received until its reply has been
 	// received, which keeps both in order.
 	recv      sync.Mutex
-	failed    bool
 	expected  uint64 // sequence number of the next request
 	cell      atm.Cell
-	message   [wordSize + MaxCell]byte
+	header    [blockHeader]byte
 	cutter    atm.Segmenter
 	assembler *atm.Reassembler // nil: no block is under way
+	kept      [window]kept     // replies to the last requests
+	weight    int              // of these
+	lightest  uint64           // no reply before this request has a weight
+	early     *[window]early   // requests that came before their turn; nil: none ever did
 
 	// A write longer than MaxBlock comes in several PDUs, which are refused together.
 	start  uint64 // its offset
@@ -46,26 +46,40 @@ type target struct {
 	status Error  // of those that have come
 }
 
+// kept is a reply that may have to be sent again: the importer has had all but the last window of them, or
+// it would not have gone on.
+type kept struct {
+	op      Op
+	weight  int    // of the block, as both ends count them
+	large   bool   // body is a buffer reserved with the peer
+	body    []byte // of a block; nil: it is a cell
+	size    int    // of message
+	message [wordSize + MaxCell]byte
+}
+
+// early is a request that came before its turn.
+type early struct {
+	cell   atm.Cell // or the last of the block
+	form   form     // 0: it has not come, or not all of it
+	body   []byte   // of a block
+	header header
+	mosaic *mosaic // its parts so far; nil: none
+}
+
 // receive is an end's.
 func (t *target) receive(cell *atm.Cell, upper bool) {
 	t.recv.Lock()
-	t.take(cell, upper)
-	t.recv.Unlock()
-	if t.gone.Load() {
-		t.tidy()
-	}
-}
-
-func (t *target) take(cell *atm.Cell, upper bool) {
 	switch {
 	case t.gone.Load():
 		t.drop(cell, NoCircuit)
-	case t.failed:
-		t.drop(cell, Failed)
 	case upper:
 		t.receiveBlock(cell)
 	default:
 		t.receiveCell(cell)
+	}
+	t.recv.Unlock()
+	if t.gone.Load() {
+		t.tidy()
 	}
 }
 
@@ -73,21 +87,59 @@ func (t *target) take(cell *atm.Cell, upper bool) {
 func (t *target) receiveCell(cell *atm.Cell) {
 	m, err := atm.DecodeSSM(cell)
 	if err != nil {
-		t.lost(cell, ssmReason(err))
+		t.drop(cell, ssmReason(err))
 		return
 	}
-	if !t.inOrder(cell, uint32(m.MID)<<4|uint32(m.SN)) {
-		return
-	}
+	seq := uint32(m.MID)<<4 | uint32(m.SN)
 	word := binary.BigEndian.Uint32(m.Payload)
-	d := demand{op: Op(word >> opShift), notify: word&notifyBit != 0, offset: uint64(word & offsetMask)}
-	t.left = 0
-	if !d.parse(m.Payload[wordSize:]) {
-		t.malformed(cell)
+	if Op(word>>opShift) == OpHave {
+		t.arrived(cell, word, seq, m.Payload[wordSize:])
 		return
+	}
+	switch ahead := (seq - uint32(t.expected)) & seqMask; {
+	case ahead == 0:
+		if t.serveCell(cell, word, m.Payload[wordSize:]) {
+			t.goOn()
+		}
+	case ahead < window:
+		e := t.earlyOf(ahead)
+		if e.form != 0 {
+			t.drop(cell, Duplicate)
+		} else {
+			e.form, e.cell = single, *cell
+		}
+		t.sendHave()
+	default:
+		t.repeated(cell, ahead)
+	}
+}
+
+// serveCell carries out the request that is next; false: not now.
+func (t *target) serveCell(cell *atm.Cell, word uint32, data []byte) bool {
+	d := demand{op: Op(word >> opShift), notify: word&notifyBit != 0, offset: uint64(word & offsetMask)}
+	ok := d.parse(data)
+	if ok && !t.affordable(cell, &d) {
+		return false
+	}
+	t.expected++
+	t.left = 0
+	if !ok {
+		t.malformed(cell)
+		return true
 	}
 	t.observeRequest(Received, cell, &d, OK)
 	t.serve(&d)
+	return true
+}
+
+// affordable reserves the buffer that the reply to a large read is kept in. If there is none, it drops the request, which then will be
+// sent again.
+func (t *target) affordable(cell *atm.Cell, d *demand) bool {
+	if d.op != OpRead || d.n <= smallBody || t.peer.reserve() {
+		return true
+	}
+	t.drop(cell, Overflow)
+	return false
 }
 
 // parse reads what stands behind the operation word in a cell.
@@ -146,37 +198,164 @@ func (d *demand) operands(data []byte) bool {
 func (t *target) receiveBlock(cell *atm.Cell) {
 	pdu, reason := t.node.assemble(&t.assembler, t.peer, cell)
 	if reason != 0 {
-		t.lost(cell, reason)
+		t.drop(cell, reason)
 		return
 	}
-	if pdu == nil {
-		if t.node.observer != nil {
-			t.observe(&Event{Kind: Received, Cell: cell, ID: t.id(t.expected)})
-		}
+	if pdu.Payload == nil {
+		t.observeCell(cell)
 		return
 	}
 	defer t.node.recycle(&t.assembler, t.peer)
-	h, ok := parseHeader(pdu)
-	if !ok || h.low&^seqMask != 0 {
-		t.lost(cell, Malformed)
+	h, ok := parseHeader(pdu.Payload)
+	if !ok || pdu.UU&^morePart != 0 {
+		t.drop(cell, Malformed)
 		return
 	}
-	if !t.inOrder(cell, h.low) {
-		return
+	data, at, last := pdu.Payload[blockHeader:], h.position(), pdu.UU == 0
+	ahead := (h.low - uint32(t.expected)) & seqMask
+	switch {
+	case ahead >= window && !last:
+		t.drop(cell, Duplicate) // the last part is answered
+	case ahead >= window:
+		t.repeated(cell, ahead)
+	case at == 0 && last && ahead == 0:
+		if t.serveWhole(cell, h, data) {
+			t.goOn()
+		}
+	default:
+		t.collect(cell, ahead, h, at, data, last)
 	}
+}
+
+// collect keeps a block that came before its turn, or a part of a block.
+func (t *target) collect(cell *atm.Cell, ahead uint32, h header, at int, data []byte, last bool) {
+	e := t.earlyOf(ahead)
+	switch {
+	case e.form != 0:
+		t.drop(cell, Duplicate)
+	case at == 0 && last:
+		if !t.keep(e, cell, h, data) {
+			t.drop(cell, Overflow)
+		}
+	case !t.peer.mosaicOf(&e.mosaic):
+		t.drop(cell, Overflow)
+	case !e.mosaic.add(h, at, data, last):
+		t.drop(cell, Malformed)
+	default:
+		whole := e.mosaic.whole()
+		switch {
+		case whole == nil:
+			t.observeCell(cell)
+		case ahead == 0:
+			if t.serveWhole(cell, h, whole) {
+				t.goOn()
+			}
+		case !t.keep(e, cell, h, whole):
+			t.drop(cell, Overflow)
+		}
+	}
+	if ahead != 0 && last {
+		t.sendHave()
+	}
+}
+
+// keep takes a copy of a block for when its turn has come. No more are kept than the importer was given credit for.
+func (t *target) keep(e *early, cell *atm.Cell, h header, data []byte) bool {
+	if len(data) > smallBody && !t.peer.reserve() {
+		return false
+	}
+	e.form, e.cell, e.header = block, *cell, h
+	e.body = newBody(len(data))
+	copy(e.body, data)
+	t.peer.freeMosaic(&e.mosaic)
+	return true
+}
+
+// serveWhole carries out the block that is next; false: not now.
+func (t *target) serveWhole(cell *atm.Cell, h header, data []byte) bool {
 	d := demand{op: h.op, notify: h.notify, offset: h.offset}
-	if !d.parseBlock(&h, pdu[blockHeader:]) {
+	ok := d.parseBlock(&h, data)
+	if ok && !t.affordable(cell, &d) {
+		return false
+	}
+	t.expected++
+	if !ok {
 		t.left = 0
 		t.malformed(cell)
-		return
+		return true
 	}
 	t.observeRequest(Received, cell, &d, OK)
 	if d.op == OpWrite {
 		t.serveBlock(&d)
-		return
+		return true
 	}
 	t.left = 0
 	t.serve(&d)
+	return true
+}
+
+// earlyOf is the place for a request so many ahead of the one expected.
+func (t *target) earlyOf(ahead uint32) *early {
+	if t.early == nil {
+		t.early = new([window]early)
+	}
+	return &t.early[(t.expected+uint64(ahead))%window]
+}
+
+// goOn carries out what has waited for the request before it.
+func (t *target) goOn() {
+	if t.early == nil {
+		return
+	}
+	for {
+		done := &t.early[(t.expected-1)%window] // what was left of it
+		t.discard(done)
+		e := &t.early[t.expected%window]
+		if e.form == 0 {
+			return
+		}
+		var served bool
+		if e.form == single {
+			m, _ := atm.DecodeSSM(&e.cell) // it was right when it came
+			served = t.serveCell(&e.cell, binary.BigEndian.Uint32(m.Payload), m.Payload[wordSize:])
+		} else {
+			served = t.serveWhole(&e.cell, e.header, e.body)
+		}
+		if !served {
+			t.discard(e)
+			return
+		}
+	}
+}
+
+// discard frees what e has.
+func (t *target) discard(e *early) {
+	if len(e.body) > smallBody {
+		t.peer.partial.Add(-1)
+	}
+	freeBody(&e.body)
+	t.peer.freeMosaic(&e.mosaic)
+	e.form = 0
+}
+
+// repeated takes a request that was dealt with before, or is nowhere near. If the importer may still wait for the
+// reply, it gets it again.
+func (t *target) repeated(cell *atm.Cell, ahead uint32) {
+	behind := seqMask + 1 - ahead
+	if ahead <= seqMask/2 {
+		t.drop(cell, Gap)
+		return
+	}
+	t.drop(cell, Duplicate)
+	if behind > window || uint64(behind) > t.expected {
+		return
+	}
+	seq := t.expected - uint64(behind)
+	k := &t.kept[seq%window]
+	if k.weight > 0 {
+		t.peer.path.lost(t.node.clock.Now())
+	}
+	t.transmit(k, seq, t.peer.path.part())
 }
 
 // parseBlock reads what stands behind the header of a block.
@@ -205,24 +384,25 @@ func (t *target) serveBlock(d *demand) {
 	}
 	t.status, t.next, t.left = e, d.offset+d.n, d.whole-d.n
 	t.done(d, e, t.start, d.offset+d.n-t.start)
-	t.answer(OpAck, e, nil)
+	t.weigh(t.fresh(), int(d.n))
+	t.answer(e)
 }
 
 // serve carries out a request and answers it.
 func (t *target) serve(d *demand) {
-	data := t.message[wordSize : wordSize+minData]
+	k := t.fresh()
+	data := k.message[wordSize : wordSize+minData]
 	clear(data)
 	op := OpAck
-	var body *[MaxBlock]byte
 	if d.op == OpRead {
 		op = OpData
 		switch {
 		case d.n > MaxCell:
-			body = bodies.Get().(*[MaxBlock]byte)
-			defer bodies.Put(body)
-			data = body[:d.n]
+			t.weigh(k, int(d.n))
+			k.body, k.large = newBody(int(d.n)), d.n > smallBody
+			data = k.body
 		case d.n > minData:
-			data = t.message[wordSize : wordSize+d.n]
+			data = k.message[wordSize : wordSize+d.n]
 		}
 		d.data = data[:d.n]
 	}
@@ -230,17 +410,17 @@ func (t *target) serve(d *demand) {
 	t.done(d, e, d.offset, d.n)
 	switch {
 	case e != OK:
-		t.answer(OpAck, e, nil)
-		return
+		t.answer(e)
 	case d.op.right() == Atomic:
-		op = OpOld
-		data = putNumber(data[:0], uint8(d.n), old)
+		t.reply(k, OpOld, OK, len(putNumber(data[:0], uint8(d.n), old)))
+	case op == OpAck:
+		t.answer(OK)
+	case k.body != nil:
+		k.op = op
+		t.transmit(k, t.expected-1, MaxBlock)
+	default:
+		t.reply(k, op, OK, len(data))
 	}
-	if body != nil {
-		t.answerBlock(op, data)
-		return
-	}
-	t.answer(op, OK, data)
 }
 
 // done tells the observer what became of a request, and the segment's owner if
@@ -254,39 +434,115 @@ func (t *target) done(d *demand, e Error, offset, n uint64) {
 		t.observeRequest(Deposited, nil, d, OK)
 	}
 	if d.notify {
-		t.segment.notify(&t.ring, t.peer, d.op, offset, n)
+		t.segment.notify(&t.ring, t.peer.number, d.op, offset, n)
 		t.observeRequest(Notified, nil, d, OK)
 	}
 }
 
-// answer sends a reply to the last request in one cell; nil data are 4 bytes 0.
-func (t *target) answer(op Op, e Error, data []byte) {
-	t.reply(op, e, t.expected-1, data)
+// fresh is the place for the reply to the last request.
+func (t *target) fresh() *kept {
+	k := &t.kept[(t.expected-1)%window]
+	t.forgo(k)
+	return k
 }
 
-func (t *target) reply(op Op, e Error, seq uint64, data []byte) {
-	n := minData
-	if data != nil {
-		n = copy(t.message[wordSize:], data)
-	} else {
-		clear(t.message[wordSize : wordSize+minData])
+// forgo frees what k has.
+func (t *target) forgo(k *kept) {
+	t.weight -= k.weight
+	k.weight = 0
+	t.freeReply(k)
+}
+
+// freeReply frees the block that k was to be.
+func (t *target) freeReply(k *kept) {
+	if k.body == nil {
+		return
 	}
-	binary.BigEndian.PutUint32(t.message[:], replyWord(op, e, seq))
-	t.cell.SetHeader(atm.Header{VC: t.vc})
-	sealCell(&t.cell, seq, t.message[:wordSize+n])
-	t.send(op, e, seq, uint64(n))
+	if k.large {
+		t.peer.partial.Add(-1)
+	}
+	k.large, k.size = false, 0
+	freeBody(&k.body)
 }
 
-// answerBlock sends the data of a read as an AAL5 PDU.
-func (t *target) answerBlock(op Op, data []byte) {
+// weigh notes that the last request has a weight, and frees the replies that cannot be asked for any more: of
+// those, the importer has had so many that it was permitted to send this one.
+func (t *target) weigh(k *kept, weight int) {
+	k.weight = weight
+	t.weight += weight
+	if t.expected > window {
+		t.lightest = max(t.lightest, t.expected-window)
+	}
+	for last := t.expected - 1; t.weight > blockWindow && t.lightest < last; t.lightest++ {
+		t.forgo(&t.kept[t.lightest%window])
+	}
+}
+
+// answer sends an acknowledgement of the last request, or its refusal.
+func (t *target) answer(e Error) {
+	k := &t.kept[(t.expected-1)%window]
+	t.freeReply(k)
+	free := max(maxPartial-int(t.peer.partial.Load()), 0) // buffers of 64 KiB
+	binary.BigEndian.PutUint32(k.message[wordSize:], window<<16|uint32(min(free<<6, creditKilobytes)))
+	t.reply(k, OpAck, e, minData)
+}
+
+// reply sends the reply k to the last request, with n bytes of data, in one cell.
+func (t *target) reply(k *kept, op Op, e Error, n int) {
 	seq := t.expected - 1
-	h := header{op: op, low: uint32(seq) & seqMask, length: uint64(len(data))}
-	h.put((*[blockHeader]byte)(t.message[:]))
-	if t.cutter.Begin(atm.Header{VC: upperVC(t.vc)}, 0, t.message[:blockHeader], data) != nil {
-		return // header and data are never too long
+	binary.BigEndian.PutUint32(k.message[:], replyWord(op, e, seq))
+	k.op, k.size = op, wordSize+n
+	t.transmit(k, seq, MaxBlock)
+}
+
+// transmit sends a reply, a block in parts of the given size.
+func (t *target) transmit(k *kept, seq uint64, part int) {
+	if k.body == nil {
+		if k.size == 0 { // a block that the importer has had
+			return
+		}
+		t.cell.SetHeader(atm.Header{VC: t.vc})
+		sealCell(&t.cell, seq, k.message[:k.size])
+		t.send(k.op, statusError(k.message[0]<<5|k.message[1]>>3), seq, uint64(k.size-wordSize))
+		return
 	}
-	for t.cutter.Next(&t.cell) {
-		t.send(op, OK, seq, uint64(len(data)))
+	h := header{op: k.op, low: uint32(seq) & seqMask, length: uint64(len(k.body))}
+	sendParts(&t.cutter, &t.header, &t.cell, upperVC(t.vc), h, k.body, part, func() {
+		t.send(k.op, OK, seq, uint64(len(k.body)))
+	})
+}
+
+// sendHave tells the importer which requests have come, so that it sends again what is missing.
+func (t *target) sendHave() {
+	var m [wordSize + haveSize]byte
+	binary.BigEndian.PutUint32(m[:], replyWord(OpHave, OK, t.expected))
+	var bits uint64
+	for i := range uint64(window - 1) {
+		if t.early[(t.expected+1+i)%window].form != 0 {
+			bits |= 1 << i
+		}
+	}
+	binary.BigEndian.PutUint64(m[wordSize:], bits)
+	t.cell.SetHeader(atm.Header{VC: t.vc})
+	sealCell(&t.cell, t.expected, m[:])
+	t.send(OpHave, OK, t.expected, 0)
+}
+
+// arrived takes what the importer says it has had: all replies to requests before seq.
+func (t *target) arrived(cell *atm.Cell, word, seq uint32, data []byte) {
+	behind := uint64((uint32(t.expected) - seq) & seqMask)
+	if word != opWord(OpHave, false, 0) || len(data) != minData || binary.BigEndian.Uint32(data) != 0 || behind > t.expected || behind > window {
+		t.drop(cell, Malformed)
+		return
+	}
+	if t.node.observer != nil {
+		t.observe(&Event{Kind: Received, Cell: cell, ID: t.id(t.expected - behind), Op: OpHave})
+	}
+	if t.expected > window {
+		t.lightest = max(t.lightest, t.expected-window)
+	}
+	for ; t.lightest < t.expected-behind; t.lightest++ {
+		t.forgo(&t.kept[t.lightest%window])
 	}
 }
 
@@ -301,37 +557,15 @@ func (t *target) send(op Op, e Error, seq, n uint64) {
 	t.node.network.Send(&t.cell)
 }
 
-// inOrder takes the next sequence number, and drops everything else.
-func (t *target) inOrder(cell *atm.Cell, seq uint32) bool {
-	switch ahead := (seq - uint32(t.expected)) & seqMask; {
-	case ahead == 0:
-		t.expected++
-		return true
-	case ahead > seqMask/2:
-		t.drop(cell, Duplicate)
-	default:
-		t.lost(cell, Gap)
-	}
-	return false
-}
-
 // malformed refuses a request that is in order and undamaged and makes no sense.
 func (t *target) malformed(cell *atm.Cell) {
-	t.node.drop(Event{Peer: t.peer, Cell: cell, ID: t.id(t.expected - 1), Reason: Malformed})
-	t.answer(OpAck, EINVAL, nil)
-}
-
-// lost drops a cell whose loss, or the loss of something before it, means that the
-// circuit cannot go on, and tells the importer in place of the reply it waits for.
-func (t *target) lost(cell *atm.Cell, why Reason) {
-	t.drop(cell, why)
-	t.failed = true
-	t.node.recycle(&t.assembler, t.peer)
-	t.reply(OpAck, EDOWN, t.expected, nil)
+	t.node.drop(Event{Peer: t.peer.number, Cell: cell, ID: t.id(t.expected - 1), Reason: Malformed})
+	t.fresh()
+	t.answer(EINVAL)
 }
 
 func (t *target) drop(cell *atm.Cell, why Reason) {
-	t.node.drop(Event{Peer: t.peer, Cell: cell, ID: t.id(t.expected), Reason: why})
+	t.node.drop(Event{Peer: t.peer.number, Cell: cell, ID: t.id(t.expected), Reason: why})
 }
 
 // close takes the end out of service. It does not wait for a request that is under
@@ -353,17 +587,28 @@ func (t *target) finish() {
 func (t *target) tidy() {
 	if t.recv.TryLock() { // else whoever holds it does so
 		t.node.recycle(&t.assembler, t.peer)
+		for i := range t.kept {
+			t.forgo(&t.kept[i])
+		}
+		if t.early != nil {
+			for i := range t.early {
+				if e := &t.early[i]; e.form != 0 {
+					t.drop(&e.cell, NoCircuit)
+				}
+				t.discard(&t.early[i])
+			}
+		}
 		t.segment.orphan(&t.ring)
 		t.recv.Unlock()
 	}
 }
 
 func (t *target) id(seq uint64) OpID {
-	return OpID{Node: uint16(t.peer), VCI: t.origin, Seq: seq}
+	return OpID{Node: uint16(t.peer.number), VCI: t.origin, Seq: seq}
 }
 
 func (t *target) observe(e *Event) {
-	e.Node, e.Peer = t.node.id, t.peer
+	e.Node, e.Peer = t.node.id, t.peer.number
 	t.node.observer.Observe(e)
 }
 
@@ -371,5 +616,12 @@ func (t *target) observe(e *Event) {
 func (t *target) observeRequest(k Kind, cell *atm.Cell, d *demand, e Error) {
 	if t.node.observer != nil {
 		t.observe(&Event{Kind: k, Cell: cell, ID: t.id(t.expected - 1), Op: d.op, Offset: d.offset, Len: d.n, Status: e})
+	}
+}
+
+// observeCell tells of a cell that is a part of a block of which more is to come.
+func (t *target) observeCell(cell *atm.Cell) {
+	if t.node.observer != nil {
+		t.observe(&Event{Kind: Received, Cell: cell, ID: t.id(t.expected)})
 	}
 }

@@ -16,8 +16,8 @@ import (
 //	+-------+---+------------------+----------------+--------------------+
 //	|  op   | 0 |      status      |       0        |      sequence      |  reply
 //	+-------+---+------------------+----------------+--------------------+
-//	|  op   | 0 |      status      |                0                    |  control
-//	+-------+---+------------------+-------------------------------------+
+//	|  op   | 0 |      status      |       0        |      version       |  control
+//	+-------+---+------------------+----------------+--------------------+
 //	    4     1          8                 5                 14
 //
 // N asks for a notification. A reply's sequence is that of the request it answers.
@@ -32,7 +32,7 @@ const (
 	seqMask = 1<<seqBits - 1
 )
 
-// An Op is what a message is, the highest four bits of its first word. 0, 14 and 15 are reserved.
+// An Op is what a message is, the highest four bits of its first word. 0 and 15 are reserved.
 type Op uint8
 
 // Operations. In one cell the data behind the operation word are as given; "number" is big endian.
@@ -44,7 +44,7 @@ const (
 	OpFAdd                     // addend, a number of 4 or 8 bytes
 	OpSwap                     // value, a number of 4 or 8 bytes
 	OpNotify                   // 4 bytes 0
-	OpAck                      // reply to writes and OpNotify: 4 bytes 0, kept for credit
+	OpAck                      // reply to writes and OpNotify: 4 bytes, a credit
 	OpData                     // reply to OpRead: the bytes, padded with 0 to 4
 	OpOld                      // reply to atomics: a number of 4 or 8 bytes
 
@@ -52,13 +52,15 @@ const (
 	OpConnect
 	OpReply
 	OpDisconnect
+
+	OpHave // in both directions of a circuit: what has come, without being a reply or a request
 	opCount
 )
 
 var opNames = [opCount]string{
 	OpWrite: "write", OpWriteShort: "write", OpRead: "read", OpCAS: "cas", OpFAdd: "fadd", OpSwap: "swap",
 	OpNotify: "notify", OpAck: "ack", OpData: "data", OpOld: "old",
-	OpConnect: "connect", OpReply: "reply", OpDisconnect: "disconnect",
+	OpConnect: "connect", OpReply: "reply", OpDisconnect: "disconnect", OpHave: "have",
 }
 
 // String is the operation in a word, "write".
@@ -122,6 +124,9 @@ type header struct {
 	length uint64
 	offset uint64
 }
+
+// position is the first byte of the block that the PDU carries; its unit on the wire is 8 bytes.
+func (h *header) position() int { return int(h.low>>seqBits) * 8 }
 
 func opWord(op Op, notify bool, low uint32) uint32 {
 	w := uint32(op)<<opShift | low

@@ -30,13 +30,13 @@ func TestMessagesOnTheWire(t *testing.T) {
 		request, reply string // SAR-PDU without the trailer
 	}{
 		{"write", 0, func(p *pair, o *Operation) { p.a.Write(o, p.d, 0x18, mem(pattern(40)), 40, 1, false) },
-			"c000 10000018" + data40, "c000 80000000 00000000"},
+			"c000 10000018" + data40, "c000 80000000 00400100"},
 		{"write, notify, sequence 19", 19, func(p *pair, o *Operation) { p.a.Write(o, p.d, 0x18, mem{1, 2, 3, 4, 5}, 5, 1, true) },
-			"cc01 18000018 0102030405", "cc01 80000013 00000000"},
+			"cc01 18000018 0102030405", "cc01 80000013 00400100"},
 		{"write of 3 bytes", 0, func(p *pair, o *Operation) { p.a.Write(o, p.d, 0x18, mem{1, 2, 3}, 3, 1, false) },
-			"c000 20000018 03010203", "c000 80000000 00000000"},
+			"c000 20000018 03010203", "c000 80000000 00400100"},
 		{"write, refused", 1, func(p *pair, o *Operation) { p.b.Revoke(p.seg); p.a.Write(o, p.d, 1, mem{9}, 1, 1, false) },
-			"c400 20000001 01090000", "c400 80280001 00000000"},
+			"c400 20000001 01090000", "c400 80280001 00400100"},
 		{"read", 0, func(p *pair, o *Operation) { p.a.Read(o, p.d, 0x20, make(mem, 6), 6, 1, false) },
 			"c000 30000020 00000006", "c000 90000000 212223242526"},
 		{"read of 1 byte", 0, func(p *pair, o *Operation) { p.a.Read(o, p.d, 0x20, make(mem, 1), 1, 1, false) },
@@ -48,9 +48,9 @@ func TestMessagesOnTheWire(t *testing.T) {
 		{"swap", 0, func(p *pair, o *Operation) { p.a.Swap(o, p.d, 0x20, 8, 1, false) },
 			"c000 60000020 0000000000000001", "c000 a0000000 2827262524232221"},
 		{"swap, refused", 0, func(p *pair, o *Operation) { p.b.Inhibit(p.seg, true); p.a.Swap(o, p.d, 0x20, 4, 1, false) },
-			"c000 60000020 00000001", "c000 80300000 00000000"},
+			"c000 60000020 00000001", "c000 80300000 00400100"},
 		{"notify", 0, func(p *pair, o *Operation) { p.a.Notify(o, p.d, 0x40) },
-			"c000 78000040 00000000", "c000 80000000 00000000"},
+			"c000 78000040 00000000", "c000 80000000 00400100"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := &recorder{}
@@ -134,10 +134,10 @@ func TestControlOnTheWire(t *testing.T) {
 	}
 	// Two nodes: control circuits are 32 and 33, so the first user circuit is 34 at both.
 	want := []string{
-		"b0000000" + "00000001" + "00000000" + "00000001" + "00000007" + "00000022" + "00000022",
-		"c0000000" + "00000001" + "0000000000001234" + "00000007" + "0000000000000000",
-		"d0000000" + "00000002" + "0000000000000000" + "00000000" + "00000022" + "00000000",
-		"c0000000" + "00000002" + "0000000000000000" + "00000000" + "0000000000000000",
+		"b0000001" + "00000001" + "00000000" + "00000001" + "00000007" + "00000022" + "00000022",
+		"c0000001" + "00000001" + "0000000000001234" + "00000007" + "0000000000000000",
+		"d0000001" + "00000002" + "0000000100000000" + "00000000" + "00000022" + "00000000",
+		"c0000001" + "00000002" + "0000000000000000" + "00000000" + "0000000000000000",
 	}
 	if strings.Join(sent, "\n") != strings.Join(want, "\n") {
 		t.Errorf("sent\n%s\nwant\n%s", strings.Join(sent, "\n"), strings.Join(want, "\n"))
