@@ -191,26 +191,40 @@ func (f *fabric) controlCircuit(a, b *port) *circuit {
 
 // connectControl sets up the control circuits between all nodes.
 func (f *fabric) connectControl() error {
-	hops := 0
-	for i, a := range f.ports {
-		for _, b := range f.ports[i+1:] {
-			cables, ok := f.way(a, b, true)
-			if !ok {
-				return fmt.Errorf("no way leads from node %s to node %s", f.topology.Nodes[a.id], f.topology.Nodes[b.id])
-			}
-			c := &circuit{ends: [2]*port{a, b}, vcs: [2]atm.VC{controlVC(b.id), controlVC(a.id)}, control: true}
-			if err := f.lay(c, cables); err != nil {
-				return err
-			}
-			if len(cables) > 2 {
-				f.controls[[2]int{a.id, b.id}] = c
-				if hops += len(cables); hops > maxHops {
-					return fmt.Errorf("the control circuits between %d nodes pass more than %d links in all, which is too many; take fewer nodes or a topology with shorter ways", len(f.ports), maxHops)
+	pairs := func(do func(a, b *port, cables []*cable) error) error {
+		for i, a := range f.ports {
+			for _, b := range f.ports[i+1:] {
+				cables, ok := f.way(a, b, true)
+				if !ok {
+					return fmt.Errorf("no way leads from node %s to node %s", f.topology.Nodes[a.id], f.topology.Nodes[b.id])
+				}
+				if err := do(a, b, cables); err != nil {
+					return err
 				}
 			}
 		}
+		return nil
 	}
-	return nil
+	hops := 0
+	err := pairs(func(_, _ *port, cables []*cable) error { // before the first takes memory
+		if len(cables) > 2 {
+			hops += len(cables)
+		}
+		if hops > maxHops {
+			return fmt.Errorf("the control circuits between %d nodes pass more than %d links in all, which is too many; take fewer nodes or a topology with shorter ways", len(f.ports), maxHops)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return pairs(func(a, b *port, cables []*cable) error {
+		c := &circuit{ends: [2]*port{a, b}, vcs: [2]atm.VC{controlVC(b.id), controlVC(a.id)}, control: true}
+		if len(cables) > 2 {
+			f.controls[[2]int{a.id, b.id}] = c
+		}
+		return f.lay(c, cables)
+	})
 }
 
 // all calls do for every circuit between two nodes, in an order of its own. f.mu is held.

@@ -26,7 +26,7 @@ func (r *recorder) Receive(c *atm.Cell) {
 // newTestFabric makes a network whose nodes record what they receive.
 func newTestFabric(t *testing.T, nodes int) (*fabric, []*recorder) {
 	t.Helper()
-	f, err := newFabric(fabricConfig{topology: defaultTopology(nodes), memory: true})
+	f, err := newFabric(fabricConfig{topology: DefaultTopology(nodes), memory: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestVCsRest(t *testing.T) {
 // A cell costs the network no allocation.
 func TestFabricAllocations(t *testing.T) {
 	for _, nodes := range []int{1, 2, 3} {
-		f, err := newFabric(fabricConfig{topology: defaultTopology(nodes), memory: true})
+		f, err := newFabric(fabricConfig{topology: DefaultTopology(nodes), memory: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,7 +15,7 @@ import (
 // testNodes makes the nodes of a job without guests: the tests play the engines.
 func testNodes(t testing.TB, count int) []*node {
 	t.Helper()
-	network, err := newFabric(fabricConfig{topology: defaultTopology(count), memory: true})
+	network, err := newFabric(fabricConfig{topology: DefaultTopology(count), memory: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -345,7 +345,7 @@ func (f observerFunc) Observe(e *rmem.Event) { f(e) }
 // A node that leaves as soon as it has been notified does so after the answer: what has taken effect is not reported as
 // failed.
 func TestLeaveAfterTheAnswer(t *testing.T) {
-	network, err := newFabric(fabricConfig{topology: defaultTopology(2), memory: true})
+	network, err := newFabric(fabricConfig{topology: DefaultTopology(2), memory: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -145,7 +145,7 @@ func (j *Job) network(nodes int, events *stream, log hclog.Logger) (*fabric, err
 		topology: j.Topology, seed: j.Seed, events: events, taps: j.LinkCells && events != nil, log: log.Named("network"),
 	}
 	if config.topology == nil {
-		config.topology, config.memory = defaultTopology(nodes), true
+		config.topology, config.memory = DefaultTopology(nodes), true
 	} else if err := config.topology.Check(); err != nil {
 		return nil, err
 	}

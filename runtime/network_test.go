@@ -56,6 +56,11 @@ func (s *simulation) deliver(from int, vc atm.VC, wait time.Duration) string {
 	return strings.Join(got, ", ")
 }
 
+// setWays makes all links alike.
+func setWays(top *Topology, w Way) {
+	_ = top.EachWay(func(to *Way) error { *to = w; return nil }) // which never fails
+}
+
 func at(node int, vc atm.VC) string { return fmt.Sprintf("node %d VC %v", node, vc) }
 
 // Whatever the topology: all pairs of nodes are joined, by control circuits and by those that are opened, in both directions; and circuits
@@ -64,7 +69,7 @@ func TestNetworkJoinsAll(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		top := randomTopology(t)
 		if rapid.Bool().Draw(t, "with delay") {
-			top.SetWays(Way{Delay: time.Millisecond, Rate: atm.OC3})
+			setWays(top, Way{Delay: time.Millisecond, Rate: atm.OC3})
 		}
 		const wait = 50 * time.Millisecond
 		s := simulate(t, top, 0, nil)
@@ -294,7 +299,7 @@ func TestCut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		top.SetWays(Way{Delay: time.Millisecond})
+		setWays(top, Way{Delay: time.Millisecond})
 		for i := range top.Links {
 			if l := &top.Links[i]; l.Name == "s0-s1" {
 				for w := range l.Ways {
@@ -393,7 +398,7 @@ func TestPing(t *testing.T) {
 	} {
 		word, count, _ := strings.Cut(c.top, " ")
 		n := int(count[0] - '0')
-		top, err := defaultTopology(n), error(nil)
+		top, err := DefaultTopology(n), error(nil)
 		if word != "default" {
 			top, err = BuiltinTopology(word, n)
 		}

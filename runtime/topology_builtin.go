@@ -37,7 +37,7 @@ func Builtins() []string {
 //	fattree   the smallest k-ary fat tree for them (M. Al-Fares, A. Loukissas, A. Vahdat, SIGCOMM 2008): k pods of k/2 edge and k/2
 //	          aggregation switches, (k/2)² core switches, k³/4 places for nodes
 //
-// The links take no time and lose nothing; [Topology.SetWays] changes that.
+// The links take no time and lose nothing; [Topology.EachWay] can change that.
 func BuiltinTopology(word string, n int) (*Topology, error) {
 	for _, b := range builtins {
 		if b.name != word {
@@ -56,8 +56,8 @@ func BuiltinTopology(word string, n int) (*Topology, error) {
 	return nil, fmt.Errorf("no topology is called %q; there is %s", word, strings.Join(Builtins(), ", "))
 }
 
-// defaultTopology is the network of a job that names none: two nodes are back to back, more are on one switch.
-func defaultTopology(n int) *Topology {
+// DefaultTopology is the network of a job that names none: two nodes are back to back, more are on one switch.
+func DefaultTopology(n int) *Topology {
 	t := &Topology{}
 	for i := range n {
 		t.Nodes = append(t.Nodes, fmt.Sprint("n", i))
@@ -71,11 +71,16 @@ func defaultTopology(n int) *Topology {
 	return t
 }
 
-// SetWays sets all directions of all links.
-func (t *Topology) SetWays(w Way) {
+// EachWay calls do for both directions of all links, until there is an error, which it returns.
+func (t *Topology) EachWay(do func(*Way) error) error {
 	for i := range t.Links {
-		t.Links[i].Ways = [2]Way{w, w}
+		for w := range t.Links[i].Ways {
+			if err := do(&t.Links[i].Ways[w]); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
 }
 
 func (t *Topology) addSwitch() string {

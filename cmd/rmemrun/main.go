@@ -97,7 +97,7 @@ func (a *app) rootCommand() *cobra.Command {
 	complete(root, "log-level", "trace", "debug", "info", "warn", "error", "off")
 	complete(root, "color", "auto", "always", "never")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.checkFlags() }
-	root.AddCommand(a.runCommand(), a.objdumpCommand(), a.explainCommand(), a.ccCommand(), a.doctorCommand(), a.manCommand(), a.benchCommand(), a.demoCommand(), a.captureCommand())
+	root.AddCommand(a.runCommand(), a.objdumpCommand(), a.explainCommand(), a.ccCommand(), a.doctorCommand(), a.manCommand(), a.benchCommand(), a.demoCommand(), a.captureCommand(), a.netCommand(), a.pingCommand())
 	return root
 }
 

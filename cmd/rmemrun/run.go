@@ -25,6 +25,7 @@ type runFlags struct {
 	json    bool
 	capture string
 	engine  string
+	network topologyFlags
 }
 
 // everything is the value of --trace without a filter.
@@ -65,6 +66,7 @@ are the programs' own. The exit status is that of the first program that fails,
 	flags.StringVar(&f.capture, "capture", "", "write the cells as pcapng to `FILE[:link=TYPE]`, - is standard output; TYPE is "+strings.Join(capture.Links(), " or "))
 	flags.StringVar(&f.engine, "engine", runtime.Engines()[0], "how instructions are trapped: "+strings.Join(runtime.Engines(), ", "))
 	complete(c, "engine", runtime.Engines()...)
+	f.network.add(c)
 	return c
 }
 
@@ -73,9 +75,31 @@ func (a *app) runJob(c *cobra.Command, f *runFlags, args []string) error {
 	if len(args) == 0 {
 		return usage("no program to run")
 	}
+	var topology *runtime.Topology
+	var err error
+	if f.network.file() {
+		if topology, err = f.network.load(0); err != nil {
+			return err
+		}
+		if !c.Flags().Changed("nodes") && !slices.Contains(args, ":") {
+			f.nodes = len(topology.Nodes)
+		}
+	}
 	programs, err := parsePrograms(f.nodes, args)
 	if err != nil {
 		return err
+	}
+	nodes := 0
+	for _, p := range programs {
+		nodes += p.Nodes
+	}
+	switch {
+	case topology != nil && len(topology.Nodes) != nodes:
+		return usage("%s has %d nodes, and -n asks for %d", f.network.topology, len(topology.Nodes), nodes)
+	case topology == nil && f.network.set():
+		if topology, err = f.network.load(nodes); err != nil {
+			return err
+		}
 	}
 	if !slices.Contains(runtime.Engines(), f.engine) {
 		return usage("--engine=%s: it is %s", f.engine, strings.Join(runtime.Engines(), ", "))
@@ -98,8 +122,12 @@ func (a *app) runJob(c *cobra.Command, f *runFlags, args []string) error {
 	job := &runtime.Job{
 		Programs: programs, Stdin: a.stdin, Stdout: stdout, Stderr: a.stderr,
 		Label: f.label, Engine: f.engine, Observer: view, Log: a.log(),
+		Topology: topology, Seed: f.network.seed,
 	}
+	stop := func() {}
+	job.Monitor = func(m *runtime.NetworkMonitor) { stop = serveLive(m, job.Log) }
 	result, err := job.Run()
+	stop()
 	errView := done()
 	if err != nil {
 		return &statusError{result.Status, withHint(c, programs, result.Status, err)}
