@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"syscall"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -79,6 +80,8 @@ type Result struct {
 	// Status is the exit status of the guest that failed first, 128+signal if a signal ended it; 0 if none failed; or, beside
 	// an error, one of the Status constants.
 	Status int
+	// Signal is the one that ended that guest; 0 if it exited.
+	Signal syscall.Signal
 	// Node is the node whose status it is; -1 if none failed.
 	Node int
 	// Instructions counts the remote instructions that were executed on all nodes.

@@ -6,14 +6,12 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"os/signal"
 	goruntime "runtime"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/sys/unix"
 
 	"rmemrun/trap"
 )
@@ -33,13 +31,17 @@ type run struct {
 	result Result // whose and what, once failed
 	err    error
 	kill   *time.Timer // kills what is left when grace is over
+
+	askedToStop bool         // SIGTSTP came, and no SIGCONT since
+	handling    *disposition // of SIGTSTP, while rmemrun is stopped
 }
 
 // Run runs the job until every process of every node has ended. The first guest that fails ends the others: SIGTERM, and
 // after two seconds SIGKILL.
 //
-// Signals to rmemrun: SIGTERM and SIGHUP go to the guests, and so do SIGINT and SIGQUIT unless they come from the terminal,
-// which has sent them to the guests too. rmemrun itself ends when its guests have.
+// Signals to rmemrun: SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 go to the guests, and so do SIGINT, SIGQUIT and SIGTSTP unless they
+// come from the terminal, which has sent them to the guests too. rmemrun itself ends when its guests have, and stops when they
+// have.
 //
 // The error says why the job could not be run, or not to its end; Result.Status is then 125, 126 or 127, but the status of a
 // guest that failed before.
@@ -160,7 +162,7 @@ func (r *run) guest(n *node, command trap.Command, labels *labeller) {
 		for _, out := range []**os.File{&command.Stdout, &command.Stderr} {
 			w, err := labels.attach(n.id, *out)
 			if err != nil {
-				r.fail(n.id, StatusFault, err)
+				r.fail(n.id, StatusFault, 0, err)
 				r.leave(n)
 				return
 			}
@@ -170,20 +172,21 @@ func (r *run) guest(n *node, command trap.Command, labels *labeller) {
 	}
 	n.report(&Event{Kind: Start, Path: command.Path})
 	ws, err := n.engine.Run(command)
-	status := exitStatus(ws)
+	status, sig := exitStatus(ws), endingSignal(ws)
 	if err != nil {
 		status = runStatus(err)
 		err = fmt.Errorf("node %d: %w", n.id, err)
 	}
 	n.report(&Event{Kind: Exit, Status: status})
 	if status != 0 {
-		r.fail(n.id, status, err)
+		r.fail(n.id, status, sig, err)
 	}
 	r.leave(n)
 }
 
 // leave takes a node whose guest has ended out of the job: it answers nobody any more, and the others are told.
 func (r *run) leave(n *node) {
+	r.guestEnded(n)
 	r.directory.Leave(n.id)
 	n.rmem.Close()
 	for _, other := range r.nodes {
@@ -194,7 +197,7 @@ func (r *run) leave(n *node) {
 }
 
 // fail notes that the guest of a node has failed. If it is the first, it ends the others.
-func (r *run) fail(id, status int, err error) {
+func (r *run) fail(id, status int, sig syscall.Signal, err error) {
 	r.mu.Lock()
 	if r.failed {
 		r.mu.Unlock()
@@ -204,7 +207,7 @@ func (r *run) fail(id, status int, err error) {
 		return
 	}
 	r.failed = true
-	r.result.Status, r.result.Node, r.err = status, id, err
+	r.result.Status, r.result.Signal, r.result.Node, r.err = status, sig, id, err
 	r.kill = time.AfterFunc(grace, func() { r.signal(syscall.SIGKILL) })
 	r.mu.Unlock()
 	r.signal(syscall.SIGTERM)
@@ -230,52 +233,20 @@ func (r *run) end() (Result, error) {
 	return r.result, r.err
 }
 
-// forwardSignals passes signals to rmemrun on to the guests until stop is called.
-func (r *run) forwardSignals() (stop func()) {
-	signals := make(chan os.Signal, 8)
-	for _, sig := range []os.Signal{unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGHUP} {
-		if !signal.Ignored(sig) { // nohup: guests ignore it too, as they inherit that
-			signal.Notify(signals, sig)
-		}
-	}
-	done := make(chan struct{})
-	go func() {
-		for {
-			select {
-			case <-done:
-				return
-			case sig := <-signals:
-				if (sig == unix.SIGINT || sig == unix.SIGQUIT) && foreground() {
-					continue
-				}
-				r.signal(sig.(syscall.Signal))
-			}
-		}
-	}()
-	return func() {
-		signal.Stop(signals)
-		close(done)
-	}
-}
-
-// foreground reports whether rmemrun's process group, which the guests are in too, is the one that the terminal sends
-// its signals to.
-func foreground() bool {
-	tty, err := os.Open("/dev/tty")
-	if err != nil {
-		return false
-	}
-	defer tty.Close()
-	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
-	return err == nil && group == unix.Getpgrp()
-}
-
 // exitStatus is the status of a guest as a shell gives it.
 func exitStatus(ws syscall.WaitStatus) int {
 	if ws.Signaled() {
 		return StatusSignal + int(ws.Signal())
 	}
 	return ws.ExitStatus()
+}
+
+// endingSignal is the signal that ended a guest, 0 if it exited.
+func endingSignal(ws syscall.WaitStatus) syscall.Signal {
+	if ws.Signaled() {
+		return ws.Signal()
+	}
+	return 0
 }
 
 // runStatus is the exit status for an error of an engine: what a shell gives where execve says that the program cannot be

@@ -20,6 +20,8 @@ type node struct {
 	log       hclog.Logger
 
 	instructions uint64 // executed so far; the engine's thread counts
+
+	stopped, ended bool // the root process of the guest is; run.mu
 }
 
 // newNode makes node id of a job of the given number of nodes, without its engine, and attaches it to the network.
@@ -42,10 +44,12 @@ func (n *node) engineConfig(r *run) trap.Config {
 		Handler: n,
 		Log:     n.log.Named("trap"),
 		Exited: func(ws syscall.WaitStatus) {
+			r.guestEnded(n)
 			if status := exitStatus(ws); status != 0 { // before the rest of its tree has ended
-				r.fail(n.id, status, nil)
+				r.fail(n.id, status, endingSignal(ws), nil)
 			}
 		},
+		Stopped: func(yes bool) { r.guestStopped(n, yes) },
 	}
 	if n.events != nil {
 		config.Resumed = n.resumed

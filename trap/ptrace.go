@@ -214,11 +214,15 @@ func (e *engine) dispatch(ev event) {
 	case what == unix.PTRACE_EVENT_STOP && sig == unix.SIGTRAP:
 		// The first stop of a child, the end of a group stop, or a trap that
 		// halt asked for after the thread had stopped for another reason.
+		if t.listening {
+			e.tellStopped(t, false)
+		}
 		e.resume(t, 0)
 	case what == unix.PTRACE_EVENT_STOP:
 		// A group stop: the thread stays stopped until SIGCONT, of which we
 		// will hear.
 		t.listening = true
+		e.tellStopped(t, true)
 		e.check(t, "listen", ptrace(unix.PTRACE_LISTEN, t.tid, 0, 0))
 	case what == unix.PTRACE_EVENT_FORK, what == unix.PTRACE_EVENT_VFORK, what == unix.PTRACE_EVENT_CLONE:
 		e.cloned(t, what)
@@ -236,6 +240,13 @@ func (e *engine) dispatch(ev event) {
 		e.resume(t, 0)
 	default:
 		e.resume(t, 0)
+	}
+}
+
+// tellStopped tells of the root process that it has been stopped, or goes on.
+func (e *engine) tellStopped(t *Thread, yes bool) {
+	if e.Stopped != nil && t.tid == e.root {
+		e.Stopped(yes)
 	}
 }
 

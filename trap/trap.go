@@ -77,6 +77,11 @@ type Config struct {
 	// has ended; others of its tree may still run.
 	Exited func(syscall.WaitStatus)
 
+	// Stopped, if not nil, is called on the engine's thread when the root process
+	// has been stopped by a signal (SIGSTOP, SIGTSTP, SIGTTIN or SIGTTOU), and with
+	// false when it goes on.
+	Stopped func(yes bool)
+
 	// Started, if not nil, is called with the root's process id before the first
 	// instruction of its program runs.
 	Started func(pid int)

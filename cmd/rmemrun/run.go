@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	goruntime "runtime"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"rmemrun/atm/capture"
 	"rmemrun/runtime"
@@ -138,6 +141,9 @@ func (a *app) runJob(c *cobra.Command, f *runFlags, args []string) error {
 	if errView != nil {
 		fmt.Fprintf(a.stderr, "rmemrun: %v\n", errView)
 	}
+	if result.Signal == unix.SIGINT {
+		dieOfInterrupt()
+	}
 	switch {
 	case result.Status != 0 && (len(programs) > 1 || programs[0].Nodes > 1): // one node speaks for itself
 		return &statusError{result.Status, fmt.Errorf("node %d failed with status %d, which ended the others", result.Node, result.Status)}
@@ -147,6 +153,17 @@ func (a *app) runJob(c *cobra.Command, f *runFlags, args []string) error {
 		return &statusError{status: runtime.StatusFault}
 	}
 	return nil
+}
+
+// dieOfInterrupt ends rmemrun as its guest was ended, unless it ignores that: a shell that runs a list of commands or a loop
+// goes on after one that exits, and not after one that ^C has ended.
+func dieOfInterrupt() {
+	if signal.Ignored(unix.SIGINT) {
+		return
+	}
+	goruntime.LockOSThread()
+	signal.Reset(unix.SIGINT)
+	_ = unix.Tgkill(unix.Getpid(), unix.Gettid(), unix.SIGINT) // it does not return
 }
 
 // withHint adds to the error of a program that was not found the command that
