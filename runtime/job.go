@@ -68,6 +68,8 @@ type Job struct {
 	// Observer, if set, is given every event, one at a time, from whatever goroutine it happened on; it delays the guest
 	// that the event is of. Nil: no events are made, at the cost of one predictable branch each.
 	Observer func(*Event)
+	// Join, if set, makes the job part of one that another rmemrun runs, too.
+	Join *Join
 	// Log is rmemrun's own log. Nil: none.
 	Log hclog.Logger
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"rmemrun/runtime/join"
 	"rmemrun/trap"
 )
 
@@ -25,6 +26,7 @@ type run struct {
 	log       hclog.Logger
 	nodes     []*node
 	directory *directory
+	trunk     *join.Trunk // to the other rmemrun; nil: there is none
 
 	mu     sync.Mutex
 	failed bool   // a guest has failed: the others are being ended
@@ -70,10 +72,24 @@ func (j *Job) Run() (Result, error) {
 
 	enoughProcessors(nodes)
 
-	r := &run{job: j, log: j.Log, directory: newDirectory(nodes), result: Result{Node: -1}}
+	r := &run{job: j, log: j.Log, result: Result{Node: -1}}
 	if r.log == nil {
 		r.log = hclog.NewNullLogger()
 	}
+	first, total := 0, nodes
+	if j.Join != nil {
+		if r.trunk, err = j.Join.trunk(nodes, r.log); err != nil {
+			return Result{Status: StatusFault, Node: -1}, err
+		}
+		defer r.trunk.Close()
+		first, total = r.trunk.First(), r.trunk.Total()
+		if j.Join.Joined != nil {
+			if err := j.Join.Joined(first, total); err != nil {
+				return Result{Status: StatusFault, Node: -1}, err
+			}
+		}
+	}
+	r.directory = newDirectory(total)
 	var events *stream
 	if j.Observer != nil {
 		events = &stream{start: time.Now(), observer: j.Observer}
@@ -83,10 +99,20 @@ func (j *Job) Run() (Result, error) {
 		return Result{Status: StatusFault, Node: -1}, err
 	}
 	defer network.close()
-	for id := range nodes {
-		n := newNode(id, nodes, network, r.directory, events, r.log)
+	for local := range nodes {
+		var n *node
+		if r.trunk == nil {
+			n = newNode(local, nodes, network, r.directory, events, r.log)
+		} else if n, err = newJoinedNode(local, r.trunk, network, r.directory, events, r.log); err != nil {
+			return Result{Status: StatusFault, Node: -1}, err
+		}
 		n.engine = newEngine(n.engineConfig(r))
 		r.nodes = append(r.nodes, n)
+	}
+	if r.trunk != nil {
+		if err := r.trunk.Start(site{r}); err != nil {
+			return Result{Status: StatusFault, Node: -1}, err
+		}
 	}
 	stop := r.forwardSignals()
 	defer stop()
@@ -97,19 +123,19 @@ func (j *Job) Run() (Result, error) {
 
 	var labels labeller
 	var guests sync.WaitGroup
-	id := 0
+	local := 0
 	for i, p := range j.Programs {
 		for range p.Nodes {
-			n := r.nodes[id]
+			n := r.nodes[local]
 			command := trap.Command{
-				Path: paths[i], Args: append([]string{p.Path}, p.Args...), Env: j.environment(id, nodes),
+				Path: paths[i], Args: append([]string{p.Path}, p.Args...), Env: j.environment(first+local, total),
 				Stdin: null, Stdout: orNull(j.Stdout, null), Stderr: orNull(j.Stderr, null),
 			}
-			if id == 0 {
+			if local == 0 {
 				command.Stdin = orNull(j.Stdin, null)
 			}
 			guests.Go(func() { r.guest(n, command, &labels) })
-			id++
+			local++
 		}
 	}
 	guests.Wait()
@@ -193,6 +219,9 @@ func (r *run) leave(n *node) {
 		if other != n {
 			other.rmem.PeerDown(n.id)
 		}
+	}
+	if r.trunk != nil {
+		r.trunk.Leave(n.id)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"rmemrun/rmem"
+	"rmemrun/runtime/join"
 	"rmemrun/trap"
 )
 
@@ -26,15 +27,34 @@ type node struct {
 
 // newNode makes node id of a job of the given number of nodes, without its engine, and attaches it to the network.
 func newNode(id, nodes int, network *fabric, d *directory, events *stream, log hclog.Logger) *node {
+	n := makeNode(id, nodes, network.ports[id], d, events, log)
+	network.attach(id, n.rmem)
+	return n
+}
+
+// newJoinedNode makes the node with a number within this process of a job that another rmemrun runs, too.
+func newJoinedNode(local int, t *join.Trunk, network *fabric, d *directory, events *stream, log hclog.Logger) (*node, error) {
+	id := t.First() + local
+	port, err := t.Port(id, network.ports[local])
+	if err != nil {
+		return nil, err
+	}
+	n := makeNode(id, t.Total(), port, t.Directory(d), events, log)
+	port.Attach(n.rmem)
+	network.attach(local, port)
+	return n, nil
+}
+
+// makeNode makes a node that sends to its network and does not receive yet.
+func makeNode(id, nodes int, network rmem.Network, d rmem.Directory, events *stream, log hclog.Logger) *node {
 	n := &node{id: id, nodes: nodes, events: events, log: log.With("node", id)}
 	config := rmem.Config{
-		ID: id, Nodes: nodes, Network: network.ports[id], Directory: d, Log: n.log.Named("rmem"),
+		ID: id, Nodes: nodes, Network: network, Directory: d, Log: n.log.Named("rmem"),
 	}
 	if events != nil {
 		config.Observer = n
 	}
 	n.rmem = rmem.New(config)
-	network.attach(id, n.rmem)
 	return n
 }
 
