@@ -71,17 +71,19 @@ func parseCaptureTarget(text string) (captureTarget, error) {
 type captureView struct {
 	stdout bool // it takes standard output, which the guests then cannot have
 	out    *os.File
-	w      *capture.Writer
-	ports  []string // by node
+	link   capture.Link
+	w      *capture.Writer // nil: it has not begun
+	first  int             // of the nodes
+	ports  []string        // of the nodes, in their order
 }
 
-// captureView opens what a capture is written to, the value of --capture, and begins it.
-func (a *app) captureView(text string, programs []runtime.Program) (*captureView, error) {
+// captureView opens what a capture is written to, the value of --capture.
+func (a *app) captureView(text string) (*captureView, error) {
 	t, err := parseCaptureTarget(text)
 	if err != nil {
 		return nil, err
 	}
-	v := &captureView{stdout: t.file == "-"}
+	v := &captureView{stdout: t.file == "-", link: t.link}
 	if v.stdout {
 		if isTerminal(a.stdout) {
 			return nil, usage("--capture=-: standard output is a terminal; pipe it to a program that reads captures: ... | wireshark -k -i -")
@@ -94,26 +96,27 @@ func (a *app) captureView(text string, programs []runtime.Program) (*captureView
 	if err != nil {
 		return nil, usage("--capture: %w", err)
 	}
-	for _, p := range programs {
-		for range p.Nodes {
-			v.ports = append(v.ports, fmt.Sprint("node", len(v.ports)))
-		}
+	return v, nil
+}
+
+// begin begins the capture of a number of nodes, the first of which has the number first, of a job with total nodes.
+func (v *captureView) begin(first, nodes, total int) (err error) {
+	v.first = first
+	for i := range nodes {
+		v.ports = append(v.ports, fmt.Sprint("node", first+i))
 	}
 	v.w, err = capture.NewWriter(v.out, capture.Config{
-		Link: t.link, Start: time.Now(), Ports: v.ports,
-		AAL5: func(vc atm.VC) bool { return carriesAAL5(vc, len(v.ports)) },
+		Link: v.link, Start: time.Now(), Ports: v.ports,
+		AAL5: func(vc atm.VC) bool { return carriesAAL5(vc, total) },
 	})
-	if err != nil {
-		return nil, &statusError{runtime.StatusFault, errors.Join(err, v.out.Close())}
-	}
-	return v, nil
+	return err
 }
 
 // carriesAAL5 reports whether a circuit between a number of nodes does: the control circuits, and the upper VC of each descriptor
 // (docs/protocol.md).
 func carriesAAL5(vc atm.VC, nodes int) bool {
 	first, user := rmem.ControlVCI(0), rmem.ControlVCI(0)+uint16(nodes)
-	return vc.VCI >= first && (vc.VCI < user || vc.VCI&1 == 1)
+	return vc.VCI >= first && (vc.VPI == 0 && vc.VCI < user || vc.VCI&1 == 1)
 }
 
 // duplicate opens a file again. A write to a pipe that nobody reads ends the program if the
@@ -140,7 +143,7 @@ func (v *captureView) observe(e *runtime.Event) {
 	if e.Kind != runtime.Network || e.Net.Cell == nil {
 		return
 	}
-	port := v.ports[e.Node]
+	port := v.ports[e.Node-v.first]
 	switch e.Net.Kind {
 	case rmem.Sent:
 		v.w.Cell(e.Time, port, capture.Out, e.Net.Cell, "")
@@ -151,8 +154,10 @@ func (v *captureView) observe(e *runtime.Event) {
 	}
 }
 
-func (v *captureView) close() error {
-	err := v.w.Close()
+func (v *captureView) close() (err error) {
+	if v.w != nil {
+		err = v.w.Close()
+	}
 	if errClose := v.out.Close(); err == nil && errClose != nil {
 		err = fmt.Errorf("writing the capture: %w", errClose)
 	}

@@ -29,6 +29,7 @@ type runFlags struct {
 	capture string
 	engine  string
 	network topologyFlags
+	join    joinFlags
 }
 
 // everything is the value of --trace without a filter.
@@ -70,6 +71,7 @@ are the programs' own. The exit status is that of the first program that fails,
 	flags.StringVar(&f.engine, "engine", runtime.Engines()[0], "how instructions are trapped: "+strings.Join(runtime.Engines(), ", "))
 	complete(c, "engine", runtime.Engines()...)
 	f.network.add(c)
+	f.join.add(c)
 	return c
 }
 
@@ -107,15 +109,24 @@ func (a *app) runJob(c *cobra.Command, f *runFlags, args []string) error {
 	if !slices.Contains(runtime.Engines(), f.engine) {
 		return usage("--engine=%s: it is %s", f.engine, strings.Join(runtime.Engines(), ", "))
 	}
+	joined, err := f.join.join(a)
+	if err != nil {
+		return err
+	}
 	view, done, err := a.view(f, programs)
 	if err != nil {
 		return err
 	}
 	stdout := a.stdout
 	if c.Flags().Changed("capture") {
-		v, err := a.captureView(f.capture, programs)
+		v, err := a.captureView(f.capture)
 		if err != nil {
 			return errors.Join(err, done())
+		}
+		if joined != nil {
+			joined.Joined = func(first, total int) error { return v.begin(first, nodes, total) }
+		} else if err := v.begin(0, nodes, nodes); err != nil {
+			return &statusError{runtime.StatusFault, errors.Join(err, done(), v.close())}
 		}
 		if v.stdout {
 			stdout = a.stderr
@@ -125,7 +136,7 @@ func (a *app) runJob(c *cobra.Command, f *runFlags, args []string) error {
 	job := &runtime.Job{
 		Programs: programs, Stdin: a.stdin, Stdout: stdout, Stderr: a.stderr,
 		Label: f.label, Engine: f.engine, Observer: view, Log: a.log(),
-		Topology: topology, Seed: f.network.seed,
+		Topology: topology, Seed: f.network.seed, Join: joined,
 	}
 	stop := func() {}
 	job.Monitor = func(m *runtime.NetworkMonitor) { stop = serveLive(m, job.Log) }

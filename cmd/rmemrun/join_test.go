@@ -1,0 +1,290 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A joinedRun is an rmemrun that is one of two.
+type joinedRun struct {
+	cmd            *exec.Cmd
+	stdout, stderr syncBuffer
+}
+
+// A syncBuffer may be read while a process writes to it.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// startJoined starts rmemrun, within a network namespace if one is named.
+func startJoined(t *testing.T, namespace string, args ...string) *joinedRun {
+	t.Helper()
+	words := append([]string{"rmemrun"}, args...)
+	if namespace != "" {
+		words = append([]string{"ip", "netns", "exec", namespace}, words...)
+	}
+	r := &joinedRun{cmd: exec.Command(words[0], words[1:]...)}
+	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = r.cmd.Process.Kill()
+		_ = r.cmd.Wait()
+		if t.Failed() {
+			t.Logf("%v:\n%s%s", words, &r.stdout, &r.stderr)
+		}
+	})
+	return r
+}
+
+// wait waits for the end and returns the exit status.
+func (r *joinedRun) wait(t *testing.T) int {
+	t.Helper()
+	late := time.AfterFunc(time.Minute, func() { _ = r.cmd.Process.Kill() })
+	defer late.Stop()
+	err := r.cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return r.cmd.ProcessState.ExitCode()
+}
+
+var waitingAt = regexp.MustCompile(`waiting at (\S+) for`)
+
+// address is where a run listens.
+func (r *joinedRun) address(t *testing.T) string {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		if m := waitingAt.FindStringSubmatch(r.stderr.String()); m != nil {
+			return m[1]
+		}
+		if time.Now().After(end) {
+			t.Fatal("it does not listen")
+		}
+	}
+}
+
+// buildGuest compiles a guest of testprogs.
+func buildGuest(t *testing.T, name string) string {
+	t.Helper()
+	if err := guestsRun(); err != nil {
+		t.Skip(err)
+	}
+	if _, err := exec.LookPath("cc"); err != nil {
+		t.Skip("there is no C compiler")
+	}
+	program := filepath.Join(t.TempDir(), name)
+	out, err := exec.Command("rmemrun", "cc", "-O2", "-o", program, "../../testprogs/"+name+".c").CombinedOutput()
+	if err != nil {
+		t.Fatalf("rmemrun cc: %v\n%s", err, out)
+	}
+	return program
+}
+
+// Guests of two rmemruns write to each other and count at each other; nodes of each do so among themselves, too.
+func TestJoinedGuests(t *testing.T) {
+	program := buildGuest(t, "alltoall")
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("open sesame\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, form := range []string{"udp", "bare", "tcp"} {
+		t.Run(form, func(t *testing.T) {
+			capture := filepath.Join(t.TempDir(), "cells.pcapng")
+			a := startJoined(t, "", "--secret-file", secret, "--listen", form+"://127.0.0.1:0", "-n", "2", program)
+			b := startJoined(t, "", "--secret-file", secret, "--peer", a.address(t), "--capture", capture, "-n", "2", program)
+			allRight(t, a, b)
+			data, err := os.ReadFile(capture)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, port := range []string{"node2", "node3"} {
+				if !bytes.Contains(data, []byte(port)) {
+					t.Errorf("the caller's capture has no port %s", port)
+				}
+			}
+		})
+	}
+}
+
+// allRight waits for two runs of two alltoall nodes each.
+func allRight(t *testing.T, a, b *joinedRun) {
+	t.Helper()
+	for i, r := range []*joinedRun{a, b} {
+		if status := r.wait(t); status != 0 {
+			t.Errorf("status %d", status)
+		}
+		for node := 2 * i; node < 2*i+2; node++ {
+			if !regexp.MustCompile(fmt.Sprintf(`(?m)^node %d: .* all right`, node)).MatchString(r.stdout.String()) {
+				t.Errorf("node %d has not said that all is right", node)
+			}
+		}
+	}
+}
+
+// Two machines, as near as one can have them: two network namespaces with a cable between them.
+func TestJoinedNamespaces(t *testing.T) {
+	program := buildGuest(t, "alltoall")
+	if os.Getuid() != 0 {
+		t.Skip("network namespaces are made by root only")
+	}
+	ip := func(args ...string) error {
+		out, err := exec.Command("ip", args...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
+		}
+		return nil
+	}
+	tag := fmt.Sprint(os.Getpid())
+	here, there := "rmema"+tag, "rmemb"+tag
+	for _, ns := range []string{here, there} {
+		if err := ip("netns", "add", ns); err != nil {
+			t.Skipf("no network namespaces here: %v", err)
+		}
+		t.Cleanup(func() { _ = ip("netns", "del", ns) })
+	}
+	if err := ip("link", "add", "va"+tag, "netns", here, "type", "veth", "peer", "name", "vb"+tag, "netns", there); err != nil {
+		t.Skipf("no cable between them: %v", err)
+	}
+	for _, end := range [][3]string{{here, "va" + tag, "192.0.2.1"}, {there, "vb" + tag, "192.0.2.2"}} {
+		for _, args := range [][]string{
+			{"-n", end[0], "addr", "add", end[2] + "/24", "dev", end[1]},
+			{"-n", end[0], "link", "set", end[1], "up"},
+		} {
+			if err := ip(args...); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, form := range []string{"udp", "bare", "tcp"} {
+		t.Run(form, func(t *testing.T) {
+			a := startJoined(t, here, "--listen", form+"://192.0.2.1", "-n", "2", program) // the port is 6635
+			a.address(t)
+			b := startJoined(t, there, "--peer", form+"://192.0.2.1", "-n", "2", program)
+			allRight(t, a, b)
+		})
+	}
+}
+
+// A caller that nobody knows, one that speaks nonsense: the run that waits goes on waiting.
+func TestJoinedStrangers(t *testing.T) {
+	program := buildGuest(t, "alltoall")
+	a := startJoined(t, "", "--listen", "udp://127.0.0.1:0", "-n", "2", program)
+	addr := a.address(t)
+	conn, err := net.Dial("udp", strings.TrimPrefix(addr, "udp://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for n := range 100 {
+		if _, err := conn.Write(bytes.Repeat([]byte{byte(n)}, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := startJoined(t, "", "--peer", addr, "-n", "2", program)
+	allRight(t, a, b)
+	if s := a.stderr.String(); !strings.Contains(s, "strangers") {
+		t.Errorf("strangers are not told of: %s", s)
+	}
+}
+
+// One of the two is killed: the guests of the other hear of it, and do not wait for ever.
+func TestJoinedPeerDies(t *testing.T) {
+	if err := guestsRun(); err != nil {
+		t.Skip(err)
+	}
+	if _, err := exec.LookPath("cc"); err != nil {
+		t.Skip("there is no C compiler")
+	}
+	dir := t.TempDir()
+	source, program := filepath.Join(dir, "last.c"), filepath.Join(dir, "last")
+	if err := os.WriteFile(source, []byte(`#include <rmem.h>
+#include <stdio.h>
+#include <unistd.h>
+static long box;
+int main(void)
+{
+	if (rmem_node() == 1) {
+		rmem_export("box", &box, sizeof box, RMEM_READ);
+		pause();
+	}
+	rmem_desc desc = rmem_import("box", 1, RMEM_READ, -1);
+	long x;
+	if (desc < 0 || rmem_read(desc, 0, &x, sizeof x, 0) != 0)
+		return 1;
+	puts("ready");
+	fflush(stdout);
+	while (rmem_read(desc, 0, &x, sizeof x, 0) == 0)
+		usleep(1000);
+	puts(rmem_strerror(rmem_read(desc, 0, &x, sizeof x, 0)));
+	return 0;
+}
+`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("rmemrun", "cc", "-O2", "-o", program, source).CombinedOutput(); err != nil {
+		t.Fatalf("rmemrun cc: %v\n%s", err, out)
+	}
+	a := startJoined(t, "", "--listen", "tcp://127.0.0.1:0", program)
+	b := startJoined(t, "", "--peer", a.address(t), program)
+	for end := time.Now().Add(30 * time.Second); !strings.Contains(a.stdout.String(), "ready"); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the guests do not reach each other")
+		}
+	}
+	if err := b.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if status := a.wait(t); status != 0 {
+		t.Errorf("status %d", status)
+	}
+	if out := a.stdout.String(); !strings.Contains(out, "gone") && !strings.Contains(out, "down") {
+		t.Errorf("the guest was told %q", out)
+	}
+	if s := a.stderr.String(); !strings.Contains(s, "lost") {
+		t.Errorf("the log does not say that the other is lost: %s", s)
+	}
+}
+
+func TestJoinFlags(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--listen", ":1", "--peer", "h:1"}, "one of the two rmemruns listens"},
+		{[]string{"--secret-file", "f"}, "--secret-file is for"},
+		{[]string{"--peer", "sctp://h"}, "udp://, bare:// or tcp://"},
+		{[]string{"--listen", "h:port"}, "no port"},
+	} {
+		out, err := exec.Command("rmemrun", append(test.args, "true")...).CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != statusUsage || !strings.Contains(string(out), test.want) {
+			t.Errorf("%v: %v, %s", test.args, err, out)
+		}
+	}
+}
