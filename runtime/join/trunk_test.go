@@ -231,6 +231,12 @@ func config(addr string, nodes int) Config {
 // join joins two processes of so many nodes.
 func join(t testing.TB, form string, here, there int) (a, b *process) {
 	t.Helper()
+	return joinBy(t, form, here, there, func(addr string) string { return addr })
+}
+
+// joinBy is join with a caller who calls the address that by makes of the listener's.
+func joinBy(t testing.TB, form string, here, there int, by func(addr string) string) (a, b *process) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	at := make(chan string, 1)
@@ -245,7 +251,7 @@ func join(t testing.TB, form string, here, there int) (a, b *process) {
 	}()
 	select {
 	case addr := <-at:
-		caller, err := Dial(ctx, config(addr, there))
+		caller, err := Dial(ctx, config(by(addr), there))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -674,4 +680,87 @@ func TestHostilePeer(t *testing.T) {
 			t.Errorf("%d circuits are left", len(a.trunk.circuits))
 		}
 	})
+}
+
+// A badNetwork passes datagrams between a caller and a listener, and loses, doubles and delays some. It returns the address to call.
+func badNetwork(t *testing.T, addr string, seed uint64) string {
+	to, err := netip.ParseAddrPort(strings.TrimPrefix(addr, "udp://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	front, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(to))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	rng := rand.New(rand.NewPCG(seed, 0))
+	var caller netip.AddrPort
+	var passing sync.WaitGroup
+	pass := func(from *net.UDPConn, send func(b []byte)) func() {
+		return func() {
+			buf := make([]byte, 1<<16)
+			for {
+				n, addr, err := from.ReadFromUDPAddrPort(buf)
+				if errors.Is(err, net.ErrClosed) {
+					return
+				}
+				if err != nil {
+					continue
+				}
+				mu.Lock()
+				if from == front {
+					caller = addr
+				}
+				fate := rng.Float64()
+				mu.Unlock()
+				b := bytes.Clone(buf[:n])
+				switch {
+				case fate < 0.05: // lost
+				case fate < 0.07:
+					send(b)
+					send(b)
+				case fate < 0.09:
+					passing.Go(func() { time.Sleep(time.Millisecond); send(b) })
+				default:
+					send(b)
+				}
+			}
+		}
+	}
+	passing.Go(pass(front, func(b []byte) { _, _ = back.Write(b) }))
+	passing.Go(pass(back, func(b []byte) {
+		mu.Lock()
+		defer mu.Unlock()
+		_, _ = front.WriteToUDPAddrPort(b, caller)
+	}))
+	t.Cleanup(func() {
+		_ = front.Close()
+		_ = back.Close()
+		passing.Wait()
+	})
+	return "udp://" + front.LocalAddr().String()
+}
+
+// A network that loses one datagram of twenty, doubles some and delays others: all is right all the same.
+func TestJoinOverBadNetwork(t *testing.T) {
+	var lost uint64
+	for seed := range uint64(4) {
+		a, b := joinBy(t, "udp", 1, 2, func(addr string) string { return badNetwork(t, addr, seed) })
+		for j := range 2 {
+			exchange(t, a, b, 0, j, 40)
+			exchange(t, b, a, j, 0, 20000)
+		}
+		for _, p := range []*process{a, b} {
+			lost += p.trunk.Link().Counters().Lost
+		}
+		b.end(t)
+		a.end(t)
+	}
+	if lost == 0 {
+		t.Error("nothing was lost: nothing was tested")
+	}
 }
