@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -168,7 +169,7 @@ func command(t *testing.T, dir string, p program, wrapper []string) *exec.Cmd {
 		argv = append([]string{"/bin/bash", "-c", p.prelude + "\nexec \"$@\"", "bash"}, argv...)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
+	t.Cleanup(func() { cancel(); kill(t) })
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = dir
 	cmd.Env = append([]string{
@@ -190,12 +191,15 @@ func shellStatus(s *os.ProcessState) int {
 // hint is how the line begins that rmemrun adds to the errors of a run without remote instructions.
 const hint = "rmemrun: no remote-memory instruction was executed"
 
-// withoutHint takes that line, if it is there, from the end of the errors.
+// withoutHint takes out the lines that say that a run had no remote instruction.
 func withoutHint(stderr string) string {
-	if at := strings.LastIndex(stderr, hint); at >= 0 && strings.Count(stderr[at:], "\n") == 1 {
-		return stderr[:at]
+	var b strings.Builder
+	for line := range strings.Lines(stderr) {
+		if !strings.HasPrefix(line, hint) {
+			b.WriteString(line)
+		}
 	}
-	return stderr
+	return b.String()
 }
 
 // list lists the files under a directory.
@@ -215,7 +219,7 @@ func list(t *testing.T, dir string) []string {
 }
 
 // mark is the entry of the environment by which a test's processes are known.
-func mark(t *testing.T) string { return "TRANSPARENT_TEST=" + t.Name() }
+func mark(t *testing.T) string { return fmt.Sprintf("TRANSPARENT_TEST=%s/%d", t.Name(), os.Getpid()) }
 
 // nothingLeft checks that no process of the test is left. What is about to end is given the time for it.
 func nothingLeft(t *testing.T) {
@@ -228,7 +232,17 @@ func nothingLeft(t *testing.T) {
 		}
 		if time.Now().After(deadline) {
 			t.Errorf("processes left behind: %s", strings.Join(left, ", "))
+			kill(t)
 			return
+		}
+	}
+}
+
+// kill ends the processes of the test.
+func kill(t *testing.T) {
+	for _, p := range processes(mark(t)) {
+		if pid, err := strconv.Atoi(strings.Fields(p)[0]); err == nil {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
 }

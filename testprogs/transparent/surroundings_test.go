@@ -135,7 +135,7 @@ func TestStandardFiles(t *testing.T) {
 				return execute(t, dir, program{argv: append([]string{"/bin/bash", "-c", script, "bash"}, runner...), stdin: strings.Repeat("line\n", 1000)}, nil)
 			}
 			plain, under := script("env"), script(rmemrun())
-			under.stderr = withoutHints(under.stderr)
+			under.stderr = withoutHint(under.stderr)
 			if under.status != plain.status {
 				t.Errorf("exit status %d under rmemrun, %d without", under.status, plain.status)
 			}
@@ -144,17 +144,6 @@ func TestStandardFiles(t *testing.T) {
 			differ(t, "files", strings.Join(under.files, "\n"), strings.Join(plain.files, "\n"))
 		})
 	}
-}
-
-// withoutHints takes all lines out that say that a run had no remote instruction.
-func withoutHints(stderr string) string {
-	var b strings.Builder
-	for line := range strings.Lines(stderr) {
-		if !strings.HasPrefix(line, hint) {
-			b.WriteString(line)
-		}
-	}
-	return b.String()
 }
 
 // Node 0 alone reads the standard input; both write.
