@@ -12,7 +12,7 @@ import (
 const MPLSPort = 6635
 
 // A pseudowire packet begins with one entry of an MPLS label stack (RFC 3032, clause 2.1), that of the pseudowire itself, and the
-// control word (RFC 4717, clause 5.1; RFC 4385).
+// control word (RFC 4717, "The Control Word"; RFC 4385, clause 3).
 //
 //	 31                              12 11  9  8  7             0
 //	+----------------------------------+-----+---+---------------+
@@ -45,7 +45,7 @@ const (
 	DefaultLabel = 1000
 )
 
-// mplsCellSize is the size of a cell without its HEC (RFC 4717, clause 8.1).
+// mplsCellSize is the size of a cell without its HEC (RFC 4717, "ATM N-to-One Service Encapsulation").
 const mplsCellSize = atm.CellSize - 1
 
 // putMPLSHeader writes the label and the control word.

@@ -45,13 +45,13 @@ func TestGolden(t *testing.T) {
 		want  string
 	}{
 		{
-			// RFC 3032, 2.1: label 1000, TC 0, bottom of stack, TTL 255. RFC 4717, 5.1: 0000, flags 0, length 0 although the
-			// packet is shorter than 64 octets, since N-to-one mode does not use it. 8.1: header of 4 octets, payload of 48.
+			// RFC 3032, 2.1: label 1000, TC 0, bottom of stack, TTL 255. RFC 4717, control word: 0000, flags 0, length 0 although the
+			// packet is shorter than 64 octets, since N-to-one mode does not use it; N-to-one service encapsulation: header of 4 octets, payload of 48.
 			"one cell", MPLS, DefaultLabel, 1, []*atm.Cell{user},
 			"003e81ff 00000001 00503090" + octets("aa"),
 		},
 		{
-			// RFC 4717, 8.1: cells one behind the other; PTI and C (CLP) as they are in the cell. RFC 4385, 4.1: numbers reach 65535.
+			// RFC 4717: cells one behind the other; PTI and C (CLP) as they are in the cell. RFC 4385, 4.1: numbers reach 65535.
 			"two cells", MPLS, MaxLabel, 65535, []*atm.Cell{user, last},
 			"fffff1ff 0000ffff 00503090" + octets("aa") + "00000643" + octets("bb"),
 		},
