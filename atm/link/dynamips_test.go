@@ -224,7 +224,7 @@ func TestThirdPartySwitch(t *testing.T) {
 				send(t, links[0].conn, b, sw.a)
 			}
 			links[0].Receive(raw("00000640ed")) // a wrong HEC
-			got = atB.wait(t, len(forth)+1)
+			atB.wait(t, len(forth)+1)
 			links[0].Receive(raw("00000643e5"))
 			got = atB.wait(t, len(forth)+2)
 			if h := headers(got)[len(forth):]; fmt.Sprint(h) != "[0050309071 0050309378]" {
