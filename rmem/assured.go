@@ -72,7 +72,8 @@ func (c *initiator) watch(f *flight) {
 		f.timed, f.first = true, now
 	}
 	f.sent = now
-	c.timer.set(now, now+c.peer.path.timeout(int(f.tries)))
+	f.asked = f.tries > 0 && f.weight > 0
+	c.timer.set(now, now+c.peer.path.timeout(c.inVain))
 }
 
 // overdue takes the first request that is to be sent again. c.replies is held.
@@ -88,14 +89,20 @@ func (c *initiator) overdue() *flight {
 }
 
 // resend marks a request as one to be sent again. c.replies is held.
-func (c *initiator) resend(f *flight, now time.Duration) {
-	f.again, f.passed = true, 0
-	f.tries = min(f.tries+1, 32)
+func (c *initiator) resend(f *flight) {
+	f.again, f.asked, f.passed = true, false, 0
 	c.again++
-	if f.weight > 0 {
-		c.peer.path.lost(now)
-	}
 }
+
+// lose is resend of a request that is believed to be lost. c.replies is held.
+func (c *initiator) lose(f *flight, now time.Duration) {
+	f.tries = min(f.tries+1, 32)
+	c.peer.path.lost(now, f.weight > 0)
+	c.resend(f)
+}
+
+// cells is about how many cells a request and the reply take.
+func (f *flight) cells() int { return 1 + f.weight/MaxCell }
 
 // expire is called by the timer: what has waited for too long is sent again, and if
 // nothing came for much longer, the circuit fails.
@@ -120,20 +127,28 @@ func (c *initiator) expire() {
 			return
 		}
 	}
+	room := c.peer.path.window() // not all at once, if much is lost: what is left has its turn after a time-out
 	for s := c.answered; s < c.issued; s++ {
 		f := &c.inFlight[s%window]
 		if f.answered || f.again || f.sending || !f.timed {
 			continue
 		}
-		due := f.sent + c.peer.path.timeout(int(f.tries))
-		if due <= now {
-			c.resend(f, now)
-		} else {
+		due := f.sent + c.peer.path.timeout(c.inVain)
+		switch {
+		case due > now:
 			next = min(next, due)
+		case room > 0:
+			c.lose(f, now)
+			room -= f.cells()
+		default:
+			next = min(next, now+c.peer.path.timeout(0))
 		}
 	}
-	c.timer.set(now, next)
 	again := c.again > 0
+	if again {
+		c.inVain = min(c.inVain+1, 32)
+	}
+	c.timer.set(now, next)
 	c.replies.Unlock()
 	if again {
 		c.resume.Store(true)
@@ -144,17 +159,14 @@ func (c *initiator) expire() {
 // timely takes what can be learnt from a reply to f that did not come at once. c.replies is held.
 func (c *initiator) timely(f *flight) {
 	c.hear()
-	if f.tries > 0 {
-		return // to which of its copies it is the reply, nobody knows (Karn)
-	}
-	c.peer.path.measure(c.heard - f.first)
-	if f.weight > 0 {
-		c.peer.path.through()
+	c.peer.path.through(f.cells(), f.weight > 0 && f.tries == 0)
+	if f.tries == 0 { // else nobody knows to which of its copies it is the reply (Karn)
+		c.peer.path.measure(c.heard - f.first)
 	}
 }
 
 // hear notes that the peer is there. c.replies is held.
-func (c *initiator) hear() { c.heard = c.node.clock.Now() }
+func (c *initiator) hear() { c.heard, c.inVain = c.node.clock.Now(), 0 }
 
 // reordered is how many later requests have to be dealt with before one is believed to be lost (RFC 5681: three).
 const reordered = 3
@@ -174,14 +186,15 @@ func (c *initiator) missed(f *flight, now time.Duration) {
 		return
 	}
 	if f.passed++; f.passed >= reordered && (f.tries == 0 || now-f.sent >= c.peer.path.timeout(0)) {
-		c.resend(f, now)
+		c.lose(f, now)
 	}
 }
 
-// have takes what the target says it has: all requests before seq, and some after it. c.replies is held.
-func (c *initiator) have(cell *atm.Cell, status uint8, seq uint32, data []byte) {
+// have takes what the target says it has: all requests before seq, of that
+// the data up to from, and some after it. c.replies is held.
+func (c *initiator) have(cell *atm.Cell, from int, seq uint32, data []byte) {
 	before := uint64((seq - uint32(c.answered)) & seqMask)
-	if status != 0 || len(data) != haveSize {
+	if len(data) != haveSize {
 		c.drop(cell, Malformed)
 		return
 	}
@@ -204,10 +217,20 @@ func (c *initiator) have(cell *atm.Cell, status uint8, seq uint32, data []byte) 
 		}
 		if !f.held {
 			f.held = true
-			c.heard = now
+			c.hear()
 		}
 		f.sent = now
 		highest = s
+	}
+	if f := &c.inFlight[next%window]; f.form == block && f.timed && !f.answered && from < len(f.body) {
+		if from > f.from {
+			f.from, f.tries = from, 1
+			c.hear()
+			c.peer.path.through(f.cells()/4, false)
+		}
+		if f.asked && !f.again && !f.sending {
+			c.resend(f)
+		}
 	}
 	for s := next; s < highest; s++ {
 		if f := &c.inFlight[s%window]; !f.held {
@@ -231,27 +254,43 @@ func (c *initiator) sendHave(seq uint64) {
 	c.node.network.Send(&c.cell)
 }
 
-// morePart, in the user-to-user octet of a PDU, says that the block goes on behind its data.
-const morePart = 1
+// The user-to-user octet of a PDU that is a part of a block.
+const (
+	morePart  = 1 << iota // the block goes on behind its data
+	pausePart             // what follows is not sent before it is asked for, by a HAVE, or a READ, from where on
 
-// sendParts sends a block in PDUs of up to part bytes of data, calling send for every cell.
-func sendParts(s *atm.Segmenter, head *[blockHeader]byte, cell *atm.Cell, vc atm.VC, h header, body []byte, part int, send func()) {
-	seq := h.low
-	for at := 0; ; at += part {
-		n, more := len(body)-at, uint8(0)
+	partBits = morePart | pausePart
+)
+
+// parts sends blocks, whole or in parts.
+type parts struct {
+	cutter atm.Segmenter
+	header [blockHeader]byte
+}
+
+// send sends a block from byte from on, a multiple of 8, in PDUs of up to part bytes of data and not many more cells than room. It
+// calls send for every cell, and returns whether it has paused.
+func (p *parts) send(cell *atm.Cell, vc atm.VC, h header, body []byte, from, part, room int, send func()) bool {
+	seq := h.low & seqMask
+	for at := from; ; {
+		n, uu := len(body)-at, uint8(0)
 		if n > part {
-			n, more = part, morePart
+			n, uu = part, morePart
+			if room -= (part + blockHeader + 8) / 48; room <= 0 {
+				uu |= pausePart
+			}
 		}
 		h.low = uint32(at/8)<<seqBits | seq
-		h.put(head)
-		if s.Begin(atm.Header{VC: vc}, more, head[:], body[at:at+n]) != nil {
-			return // header and part are never too long
+		h.put(&p.header)
+		if p.cutter.Begin(atm.Header{VC: vc}, uu, p.header[:], body[at:at+n]) != nil {
+			return false // header and part are never too long
 		}
-		for s.Next(cell) {
+		for p.cutter.Next(cell) {
 			send()
 		}
-		if more == 0 {
-			return
+		if uu != morePart {
+			return uu != 0
 		}
+		at += n
 	}
 }

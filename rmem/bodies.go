@@ -1,6 +1,9 @@
 package rmem
 
-import "sync"
+import (
+	"math/bits"
+	"sync"
+)
 
 // smallBody is the size of the smaller of the two sizes of buffers for blocks: once blocks are lost, most are small.
 const smallBody = 2048
@@ -94,6 +97,16 @@ func (m *mosaic) whole() []byte {
 		return nil
 	}
 	return m.bytes[:m.total]
+}
+
+// missing is the first byte that has not come, or that comes after all that has: a multiple of 8.
+func (m *mosaic) missing() int {
+	for i, word := range m.there {
+		if word != 1<<64-1 {
+			return 512*i + 8*bits.TrailingZeros64(^word)
+		}
+	}
+	return MaxBlock
 }
 
 // mosaicOf makes *m a mosaic if it is none; false: the peer has too many.

@@ -39,10 +39,9 @@ type initiator struct {
 
 	// send is held while requests leave, which keeps them in order. On a
 	// network that delivers at once, replies come while it is held.
-	send   sync.Mutex
-	cell   atm.Cell
-	header [blockHeader]byte
-	cutter atm.Segmenter
+	send  sync.Mutex
+	cell  atm.Cell
+	parts parts
 
 	// resume asks whoever holds send to look at the queue again.
 	resume atomic.Bool
@@ -69,6 +68,7 @@ type initiator struct {
 	assembler *atm.Reassembler // nil: no block is under way
 	timer     timer
 	heard     time.Duration // when something new came from the target
+	inVain    int           // time-outs since
 }
 
 type circuitState uint8
@@ -103,6 +103,7 @@ type flight struct {
 	answered bool
 	sending  bool // its bytes are being sent
 	again    bool // they are to be sent again
+	asked    bool // the other end will say what it has of the block
 	held     bool // the target has it, and waits for one before it
 	timed    bool // the times are known: the reply did not come before Send returned
 	tries    uint8
@@ -110,6 +111,7 @@ type flight struct {
 	first    time.Duration // when it was sent first
 	sent     time.Duration // and last, or when the target last said that it has it
 	weight   int           // of a block: bytes, as both ends count them
+	from     int           // of a block: all data before are at their end
 	mosaic   *mosaic       // of a reply in parts; nil: none
 
 	header  header                   // block
@@ -167,8 +169,9 @@ func (c *initiator) drain() {
 		}
 		if c.again > 0 {
 			if f := c.overdue(); f != nil {
+				from := f.from
 				c.replies.Unlock()
-				c.transmit(f)
+				c.transmitAgain(f, from)
 				c.watch(f)
 				c.replies.Lock()
 				continue
@@ -223,7 +226,10 @@ func (c *initiator) open(o *Operation) bool {
 	if inFlight >= window || inFlight > uint64(c.credit.requests) {
 		return false
 	}
-	w := o.heavy(MaxBlock)
+	w := o.heavy(uint64(c.peer.path.part()))
+	if inFlight+uint64(c.weight+w)/MaxCell >= uint64(c.peer.path.window()) {
+		return false
+	}
 	return w == 0 || c.weight == 0 || c.weight+w <= min(blockWindow, int(c.credit.kilobytes)<<10)
 }
 
@@ -253,7 +259,7 @@ func (c *initiator) prepare(o *Operation) (*flight, alarm) {
 	f.op, f.swab, f.offset, f.n = o.op, o.swab, o.offset+o.pos, min(o.n-o.pos, most)
 	f.tag, f.o, f.use, f.dst, f.pos = o.Tag, o, o.use, o.dst, o.pos
 	f.seq, f.form, f.weight = c.issued, single, o.heavy(most)
-	f.answered, f.again, f.held, f.timed, f.tries, f.passed = false, false, false, false, 0, 0
+	f.answered, f.again, f.asked, f.held, f.timed, f.tries, f.passed, f.from = false, false, false, false, false, 0, 0, 0
 	f.header = header{op: o.op, offset: f.offset, length: o.n - o.pos}
 	if f.offset > maxCellOffset || o.op == OpWrite && o.n > MaxCell {
 		f.form = block
@@ -400,11 +406,28 @@ func (c *initiator) transmit(f *flight) {
 		c.sendCell(f)
 		return
 	}
-	part := len(f.body)
-	if f.tries > 0 {
-		part = c.peer.path.part()
+	c.parts.send(&c.cell, upperVC(c.vc), f.header, f.body, 0, MaxBlock, maxBurst, func() { c.sendCell(f) })
+}
+
+// transmitAgain sends f once more: of a block, what the target is not known to have, or not all of that. c.send is held.
+func (c *initiator) transmitAgain(f *flight, from int) {
+	p := &c.peer.path
+	switch {
+	case f.form == block && len(f.body) > 0:
+		c.parts.send(&c.cell, upperVC(c.vc), f.header, f.body, from, p.part(), p.window()>>(f.tries-1), func() { c.sendCell(f) })
+	case f.weight > 0: // a read
+		h := f.header
+		h.low = uint32(from/8)<<seqBits | uint32(f.seq)&seqMask
+		h.put(&c.parts.header)
+		if c.parts.cutter.Begin(atm.Header{VC: upperVC(c.vc)}, 0, c.parts.header[:], nil) != nil {
+			return // it is never too long
+		}
+		for c.parts.cutter.Next(&c.cell) {
+			c.sendCell(f)
+		}
+	default:
+		c.transmit(f)
 	}
-	sendParts(&c.cutter, &c.header, &c.cell, upperVC(c.vc), f.header, f.body, part, func() { c.sendCell(f) })
 }
 
 // sendCell sends c.cell, which belongs to f.
@@ -456,13 +479,14 @@ func (c *initiator) receiveCell(cell *atm.Cell) {
 	}
 	word := binary.BigEndian.Uint32(m.Payload)
 	seq := uint32(m.MID)<<4 | uint32(m.SN)
-	if word&(notifyBit|replyZero) != 0 || word&seqMask != seq {
+	op, status := Op(word>>opShift), uint8(word>>statusShift)
+	if word&notifyBit != 0 || word&seqMask != seq || op != OpHave && word&replyZero != 0 {
 		c.drop(cell, Malformed)
 		return
 	}
-	op, status := Op(word>>opShift), uint8(word>>statusShift)
 	if op == OpHave {
-		c.have(cell, status, seq, m.Payload[wordSize:])
+		h := header{low: word & offsetMask}
+		c.have(cell, h.position(), seq, m.Payload[wordSize:])
 		return
 	}
 	c.reply(cell, op, status, seq, m.Payload[wordSize:])
@@ -482,11 +506,11 @@ func (c *initiator) receiveBlock(cell *atm.Cell) {
 	defer c.node.recycle(&c.assembler, c.peer)
 	h, ok := parseHeader(pdu.Payload)
 	data := pdu.Payload[min(blockHeader, len(pdu.Payload)):]
-	if !ok || h.notify || h.op != OpData || h.offset != 0 || pdu.UU&^morePart != 0 {
+	if !ok || h.notify || h.op != OpData || h.offset != 0 || pdu.UU&^partBits != 0 {
 		c.drop(cell, Malformed)
 		return
 	}
-	seq, at, last := h.low&seqMask, h.position(), pdu.UU == 0
+	seq, at, last := h.low&seqMask, h.position(), pdu.UU&morePart == 0
 	f := c.awaited(seq)
 	switch {
 	case f == nil:
@@ -501,11 +525,17 @@ func (c *initiator) receiveBlock(cell *atm.Cell) {
 	case !f.mosaic.add(h, at, data, last):
 		c.drop(cell, Malformed)
 	default:
-		c.hear()
 		if whole := f.mosaic.whole(); whole != nil {
 			c.reply(cell, h.op, 0, seq, whole)
 			c.peer.freeMosaic(&f.mosaic)
 			return
+		}
+		if from := f.mosaic.missing(); from > f.from {
+			f.from, f.tries = from, 1
+			c.hear()
+		}
+		if f.asked && (last || pdu.UU&pausePart != 0) && !f.again && !f.sending {
+			c.resend(f)
 		}
 		c.observeCell(cell)
 	}

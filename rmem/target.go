@@ -31,8 +31,7 @@ type target struct {
 	recv      sync.Mutex
 	expected  uint64 // sequence number of the next request
 	cell      atm.Cell
-	header    [blockHeader]byte
-	cutter    atm.Segmenter
+	parts     parts
 	assembler *atm.Reassembler // nil: no block is under way
 	kept      [window]kept     // replies to the last requests
 	weight    int              // of these
@@ -51,6 +50,8 @@ type target struct {
 type kept struct {
 	op      Op
 	weight  int    // of the block, as both ends count them
+	from    int    // of the body: from where on it was last asked for
+	inVain  int    // how often from there
 	large   bool   // body is a buffer reserved with the peer
 	body    []byte // of a block; nil: it is a cell
 	size    int    // of message
@@ -110,7 +111,7 @@ func (t *target) receiveCell(cell *atm.Cell) {
 		}
 		t.sendHave()
 	default:
-		t.repeated(cell, ahead)
+		t.repeated(cell, ahead, 0)
 	}
 }
 
@@ -207,29 +208,33 @@ func (t *target) receiveBlock(cell *atm.Cell) {
 	}
 	defer t.node.recycle(&t.assembler, t.peer)
 	h, ok := parseHeader(pdu.Payload)
-	if !ok || pdu.UU&^morePart != 0 {
+	if !ok || pdu.UU&^partBits != 0 {
 		t.drop(cell, Malformed)
 		return
 	}
-	data, at, last := pdu.Payload[blockHeader:], h.position(), pdu.UU == 0
+	data, at, last := pdu.Payload[blockHeader:], h.position(), pdu.UU&morePart == 0
+	from := 0
+	if h.op == OpRead { // it says from where on the data are wanted
+		from, at = at, 0
+	}
 	ahead := (h.low - uint32(t.expected)) & seqMask
 	switch {
-	case ahead >= window && !last:
+	case ahead >= window && pdu.UU == morePart:
 		t.drop(cell, Duplicate) // the last part is answered
 	case ahead >= window:
-		t.repeated(cell, ahead)
+		t.repeated(cell, ahead, from)
 	case at == 0 && last && ahead == 0:
 		if t.serveWhole(cell, h, data) {
 			t.goOn()
 		}
 	default:
-		t.collect(cell, ahead, h, at, data, last)
+		t.collect(cell, ahead, h, at, data, pdu.UU)
 	}
 }
 
 // collect keeps a block that came before its turn, or a part of a block.
-func (t *target) collect(cell *atm.Cell, ahead uint32, h header, at int, data []byte, last bool) {
-	e := t.earlyOf(ahead)
+func (t *target) collect(cell *atm.Cell, ahead uint32, h header, at int, data []byte, uu uint8) {
+	e, last := t.earlyOf(ahead), uu&morePart == 0
 	switch {
 	case e.form != 0:
 		t.drop(cell, Duplicate)
@@ -241,6 +246,7 @@ func (t *target) collect(cell *atm.Cell, ahead uint32, h header, at int, data []
 		t.drop(cell, Overflow)
 	case !e.mosaic.add(h, at, data, last):
 		t.drop(cell, Malformed)
+		return
 	default:
 		whole := e.mosaic.whole()
 		switch {
@@ -250,11 +256,12 @@ func (t *target) collect(cell *atm.Cell, ahead uint32, h header, at int, data []
 			if t.serveWhole(cell, h, whole) {
 				t.goOn()
 			}
+			return
 		case !t.keep(e, cell, h, whole):
 			t.drop(cell, Overflow)
 		}
 	}
-	if ahead != 0 && last {
+	if uu != morePart {
 		t.sendHave()
 	}
 }
@@ -340,7 +347,7 @@ func (t *target) discard(e *early) {
 
 // repeated takes a request that was dealt with before, or is nowhere near. If the importer may still wait for the
 // reply, it gets it again.
-func (t *target) repeated(cell *atm.Cell, ahead uint32) {
+func (t *target) repeated(cell *atm.Cell, ahead uint32, from int) {
 	behind := seqMask + 1 - ahead
 	if ahead <= seqMask/2 {
 		t.drop(cell, Gap)
@@ -352,10 +359,23 @@ func (t *target) repeated(cell *atm.Cell, ahead uint32) {
 	}
 	seq := t.expected - uint64(behind)
 	k := &t.kept[seq%window]
-	if k.weight > 0 {
-		t.peer.path.lost(t.node.clock.Now())
+	if k.body == nil {
+		t.transmit(k, seq)
+		return
 	}
-	t.transmit(k, seq, t.peer.path.part())
+	if from >= len(k.body) {
+		return
+	}
+	p := &t.peer.path
+	if from > k.from {
+		p.through((from-k.from)/MaxCell, false)
+		k.inVain = 0
+	} else {
+		p.lost(t.node.clock.Now(), true)
+		k.inVain = min(k.inVain+1, 32)
+	}
+	k.from = from
+	t.transmitBlock(k, seq, from, p.part(), p.window()>>k.inVain)
 }
 
 // parseBlock reads what stands behind the header of a block.
@@ -399,7 +419,8 @@ func (t *target) serve(d *demand) {
 		switch {
 		case d.n > MaxCell:
 			t.weigh(k, int(d.n))
-			k.body, k.large = newBody(int(d.n)), d.n > smallBody
+			k.body, k.from, k.large = newBody(int(d.n)), 0, d.n > smallBody
+			k.inVain = 0
 			data = k.body
 		case d.n > minData:
 			data = k.message[wordSize : wordSize+d.n]
@@ -417,7 +438,7 @@ func (t *target) serve(d *demand) {
 		t.answer(OK)
 	case k.body != nil:
 		k.op = op
-		t.transmit(k, t.expected-1, MaxBlock)
+		t.transmitBlock(k, t.expected-1, 0, MaxBlock, maxBurst)
 	default:
 		t.reply(k, op, OK, len(data))
 	}
@@ -492,22 +513,23 @@ func (t *target) reply(k *kept, op Op, e Error, n int) {
 	seq := t.expected - 1
 	binary.BigEndian.PutUint32(k.message[:], replyWord(op, e, seq))
 	k.op, k.size = op, wordSize+n
-	t.transmit(k, seq, MaxBlock)
+	t.transmit(k, seq)
 }
 
-// transmit sends a reply, a block in parts of the given size.
-func (t *target) transmit(k *kept, seq uint64, part int) {
-	if k.body == nil {
-		if k.size == 0 { // a block that the importer has had
-			return
-		}
-		t.cell.SetHeader(atm.Header{VC: t.vc})
-		sealCell(&t.cell, seq, k.message[:k.size])
-		t.send(k.op, statusError(k.message[0]<<5|k.message[1]>>3), seq, uint64(k.size-wordSize))
+// transmit sends a reply in one cell.
+func (t *target) transmit(k *kept, seq uint64) {
+	if k.size == 0 { // it was a block, and the importer has had it
 		return
 	}
+	t.cell.SetHeader(atm.Header{VC: t.vc})
+	sealCell(&t.cell, seq, k.message[:k.size])
+	t.send(k.op, statusError(k.message[0]<<5|k.message[1]>>3), seq, uint64(k.size-wordSize))
+}
+
+// transmitBlock sends a reply that is a block, from a byte on, in parts of the given size and in about so many cells.
+func (t *target) transmitBlock(k *kept, seq uint64, from, part, room int) {
 	h := header{op: k.op, low: uint32(seq) & seqMask, length: uint64(len(k.body))}
-	sendParts(&t.cutter, &t.header, &t.cell, upperVC(t.vc), h, k.body, part, func() {
+	t.parts.send(&t.cell, upperVC(t.vc), h, k.body, from, part, room, func() {
 		t.send(k.op, OK, seq, uint64(len(k.body)))
 	})
 }
@@ -515,7 +537,11 @@ func (t *target) transmit(k *kept, seq uint64, part int) {
 // sendHave tells the importer which requests have come, so that it sends again what is missing.
 func (t *target) sendHave() {
 	var m [wordSize + haveSize]byte
-	binary.BigEndian.PutUint32(m[:], replyWord(OpHave, OK, t.expected))
+	from := 0
+	if e := t.early[t.expected%window].mosaic; e != nil {
+		from = e.missing()
+	}
+	binary.BigEndian.PutUint32(m[:], opWord(OpHave, false, uint32(from/8)<<seqBits|uint32(t.expected)&seqMask))
 	var bits uint64
 	for i := range uint64(window - 1) {
 		if t.early[(t.expected+1+i)%window].form != 0 {
