@@ -32,6 +32,7 @@ type fabric struct {
 	log      hclog.Logger
 	events   *stream // nil: nobody observes
 	taps     bool    // every cell on every link is an event
+	memory   bool    // all links are links in memory
 	names    map[atm.LocationID]string
 
 	ports     []*port
@@ -88,7 +89,7 @@ type fabricConfig struct {
 func newFabric(config fabricConfig) (*fabric, error) {
 	t := config.topology
 	f := &fabric{
-		topology: t, clock: config.clock, events: config.events, taps: config.taps, log: config.log,
+		topology: t, clock: config.clock, events: config.events, taps: config.taps, memory: config.memory, log: config.log,
 		names: map[atm.LocationID]string{}, controls: map[[2]int]*circuit{}, timers: map[*timer]struct{}{},
 	}
 	if f.clock == nil {

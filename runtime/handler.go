@@ -38,9 +38,26 @@ func (n *node) Begin(s *trap.Space) {
 // End revokes and releases all that the address space had.
 func (n *node) End(s *trap.Space) {
 	sp := s.User.(*space)
+	if n.slow {
+		n.settle(sp)
+	}
 	sp.Close()
 	for _, m := range sp.shared {
 		s.Unshare(m)
+	}
+}
+
+// settle waits until what an address space that has ended has written is answered: a write needs no fence to arrive. The wait ends in any case,
+// as rmem gives up a peer that is silent for too long.
+func (n *node) settle(sp *space) {
+	answered := make(chan struct{})
+	op := rmem.Operation{Wake: func() { close(answered) }}
+	sp.Fence(&op, rmem.Every)
+	if !op.Done() {
+		<-answered
+	}
+	if err := op.Result(); err != rmem.OK {
+		n.log.Warn("an error that no fence asked for: something sent was refused or lost", "error", err.Name(), "meaning", err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	goruntime "runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,6 +28,9 @@ type run struct {
 	nodes     []*node
 	directory *directory
 	trunk     *join.Trunk // to the other rmemrun; nil: there is none
+
+	active atomic.Int64  // nodes whose guests have not ended
+	idle   chan struct{} // closed when there are none
 
 	mu     sync.Mutex
 	failed bool   // a guest has failed: the others are being ended
@@ -90,6 +94,8 @@ func (j *Job) Run() (Result, error) {
 		}
 	}
 	r.directory = newDirectory(total)
+	r.idle = make(chan struct{})
+	r.active.Store(int64(nodes))
 	var events *stream
 	if j.Observer != nil {
 		events = &stream{start: time.Now(), observer: j.Observer}
@@ -210,10 +216,23 @@ func (r *run) guest(n *node, command trap.Command, labels *labeller) {
 	r.leave(n)
 }
 
+// lingering is how long a node whose guest has ended goes on to answer, on a network on which its last answers may be under way, or
+// lost: longer than the cut of a link may last that its peers survive without noticing.
+const lingering = 4 * time.Second
+
 // leave takes a node whose guest has ended out of the job: it answers nobody any more, and the others are told.
 func (r *run) leave(n *node) {
 	r.guestEnded(n)
 	r.directory.Leave(n.id)
+	if n.slow {
+		if r.active.Add(-1) == 0 {
+			close(r.idle)
+		}
+		select {
+		case <-r.idle: // nobody is left to ask, unless another rmemrun has guests, which are not waited for
+		case <-time.After(lingering):
+		}
+	}
 	n.rmem.Close()
 	for _, other := range r.nodes {
 		if other != n {

@@ -20,6 +20,9 @@ type node struct {
 	events    *stream // nil: nobody observes
 	log       hclog.Logger
 
+	// slow: cells take time to the peers and may be lost on the way, so that what is under way has to be waited for at the end.
+	slow bool
+
 	instructions uint64 // executed so far; the engine's thread counts
 
 	stopped, ended bool // the root process of the guest is; run.mu
@@ -28,6 +31,7 @@ type node struct {
 // newNode makes node id of a job of the given number of nodes, without its engine, and attaches it to the network.
 func newNode(id, nodes int, network *fabric, d *directory, events *stream, log hclog.Logger) *node {
 	n := makeNode(id, nodes, network.ports[id], d, events, log)
+	n.slow = !network.memory
 	network.attach(id, n.rmem)
 	return n
 }
@@ -40,6 +44,7 @@ func newJoinedNode(local int, t *join.Trunk, network *fabric, d *directory, even
 		return nil, err
 	}
 	n := makeNode(id, t.Total(), port, t.Directory(d), events, log)
+	n.slow = true
 	port.Attach(n.rmem)
 	network.attach(local, port)
 	return n, nil
