@@ -17,6 +17,7 @@ type mapping struct {
 	start, end uint64
 	prot       uint64 // PROT_READ, PROT_WRITE, PROT_EXEC
 	shared     bool
+	off        uint64 // of start in the file
 	inode      uint64
 	name       string
 }
@@ -43,7 +44,10 @@ func mappings(tid int, start, end uint64) ([]mapping, error) {
 		if err != nil {
 			return nil, err
 		}
-		if m.end > start && m.start < end {
+		if m.start >= end {
+			break // they come by address
+		}
+		if m.end > start {
 			found = append(found, m)
 		}
 	}
@@ -71,6 +75,9 @@ func parseMapping(line string) (mapping, error) {
 		return bad()
 	}
 	if m.end, err = strconv.ParseUint(to, 16, 64); err != nil {
+		return bad()
+	}
+	if m.off, err = strconv.ParseUint(fields[2], 16, 64); err != nil {
 		return bad()
 	}
 	if m.inode, err = strconv.ParseUint(fields[4], 10, 64); err != nil {

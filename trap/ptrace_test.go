@@ -234,6 +234,32 @@ no descriptor left: -113
 	}
 }
 
+// TestShareAgain: memory that took the place of exported memory is exported itself.
+func TestShareAgain(t *testing.T) {
+	before := openFiles(t)
+	want(t, newEcho(), 0, "right\n", fixture(t, "replaced"))
+	if after := openFiles(t); after != before {
+		t.Errorf("%d files are open, %d were before", after, before)
+	}
+}
+
+// TestExecWhileExporting: the thread that executes a program waits for the others' end, which waits for the engine.
+func TestExecWhileExporting(t *testing.T) {
+	h := newEcho()
+	want(t, h, 0, "done\n", fixture(t, "execs"), "20")
+	if h.spaces != 0 {
+		t.Errorf("%d address spaces did not end", h.spaces)
+	}
+}
+
+// TestStubGone: a guest without the stub dies of it, and the engine lives.
+func TestStubGone(t *testing.T) {
+	g := run(t, newEcho(), fixture(t, "unstub"))
+	if g.err != nil || g.stdout != "unmapped\n" || !g.status.Signaled() || g.status.Signal() != syscall.SIGSEGV {
+		t.Errorf("status %v, error %v, output %q", g.status, g.err, g.stdout)
+	}
+}
+
 func openFiles(t *testing.T) int {
 	t.Helper()
 	all, err := os.ReadDir("/proc/self/fd")

@@ -92,6 +92,12 @@ func (e *engine) syscallAt(t *Thread, gadget uint64, nr uintptr, args ...uint64)
 		case eventOf(ws) == 0 && ws.StopSignal() == unix.SIGSTOP,
 			eventOf(ws) == unix.PTRACE_EVENT_STOP && ws.StopSignal() != unix.SIGTRAP:
 			t.swallowed = true
+		case eventOf(ws) == 0:
+			// All that can be blocked is: the call itself raised it. The guest has
+			// unmapped the stub, or a filter of its own forbids the call. The kernel
+			// has made the signal fatal.
+			e.putBack(t, ws)
+			errno = unix.ESRCH
 		}
 	}
 	t.lost = true

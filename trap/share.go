@@ -17,8 +17,9 @@ type Shared struct {
 	Bytes []byte // the range, neither more nor less
 
 	space      *Space
-	start, end uint64 // whole pages, in the guest
-	pages      []byte // our mapping of them
+	start, end uint64  // whole pages, in the guest
+	files      []*file // that they lay in when they were shared
+	pages      []byte  // our mapping of them
 }
 
 // extent is a run of pages of the guest that lie in a memory file. Extents do not
@@ -71,14 +72,20 @@ func (s *Space) Share(addr, length uint64, write bool) (*Shared, error) {
 		return nil, ErrGone
 	}
 	defer e.release(s)
-	err := s.mayShare(addr, addr+length, sh.start, sh.end, write)
+	all, err := mappings(s.PID(), sh.start, sh.end)
+	if err != nil {
+		err = hereError("look at the guest's mappings", err)
+	} else {
+		s.forgetReplaced(all, sh.start, sh.end)
+		err = s.mayShare(all, addr, addr+length, sh.start, sh.end, write)
+	}
 	if err == nil {
 		err = s.move(t, sh.start, sh.end)
 	}
 	if err == nil {
-		s.use(sh.start, sh.end, +1)
+		s.use(sh)
 		if err = s.mapHere(sh); err != nil {
-			s.use(sh.start, sh.end, -1)
+			s.disuse(sh)
 			s.giveBack(t)
 		}
 	}
@@ -94,7 +101,7 @@ func (s *Space) Share(addr, length uint64, write bool) (*Shared, error) {
 func (s *Space) Unshare(sh *Shared) {
 	_ = unix.Munmap(sh.pages)
 	sh.Bytes, sh.pages = nil, nil
-	s.use(sh.start, sh.end, -1)
+	s.disuse(sh)
 	t := s.current()
 	if t == nil {
 		return // with the process its mappings are gone; free drops the rest
@@ -120,14 +127,39 @@ func (s *Space) current() *Thread {
 	return nil
 }
 
-// mayShare checks that the pages from start to end can be moved. The guest asked
+// forgetReplaced drops the extents of [start, end), whose mappings all are, that are not
+// what the guest has there any more: it has unmapped or moved exported memory, and may
+// have mapped other memory in its place. The segments that contain them go on with the
+// memory file.
+func (s *Space) forgetReplaced(all []mapping, start, end uint64) {
+	for _, m := range all {
+		s.split(m.start)
+		s.split(m.end)
+	}
+	s.split(start)
+	s.split(end)
+	s.extents = slices.DeleteFunc(s.extents, func(x *extent) bool {
+		if x.end <= start || x.start >= end {
+			return false
+		}
+		i := slices.IndexFunc(all, func(m mapping) bool { return m.start <= x.start && x.end <= m.end })
+		if i >= 0 && all[i].shows(x) {
+			return false
+		}
+		x.file.drop()
+		return true
+	})
+}
+
+// shows tells whether the mapping, which covers the extent, is of the extent's pages.
+func (m mapping) shows(x *extent) bool {
+	return m.shared && m.inode == x.file.inode && m.off+(x.start-m.start) == uint64(x.off)
+}
+
+// mayShare checks that the pages from start to end can be moved; all are their mappings. The guest asked
 // for [from, to) of them. Memory that is missing or of the wrong protection comes
 // before memory of the wrong kind, wherever either is.
-func (s *Space) mayShare(from, to, start, end uint64, write bool) error {
-	all, err := mappings(s.PID(), start, end)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrGone, err)
-	}
+func (s *Space) mayShare(all []mapping, from, to, start, end uint64, write bool) error {
 	at := start
 	var kind error // of the first mapping that is of the wrong kind
 	for _, m := range all {
@@ -304,7 +336,7 @@ func (s *Space) fill(f *file, off int64, start, end uint64) error {
 func (s *Space) replace(t *Thread, start, end uint64, fd uint64, off int64) error {
 	all, err := mappings(t.tid, start, end)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrGone, err)
+		return hereError("look at the guest's mappings", err)
 	}
 	for _, m := range all {
 		from, to := max(m.start, start), min(m.end, end)
@@ -362,13 +394,26 @@ func (s *Space) split(at uint64) {
 	}
 }
 
-// use counts a Shared of [start, end) in or out.
-func (s *Space) use(start, end uint64, by int) {
-	s.split(start)
-	s.split(end)
+// use counts a Shared into the extents that it contains.
+func (s *Space) use(sh *Shared) {
+	s.split(sh.start)
+	s.split(sh.end)
 	for _, x := range s.extents {
-		if x.start >= start && x.end <= end {
-			x.users += by
+		if x.start >= sh.start && x.end <= sh.end {
+			x.users++
+			if !slices.Contains(sh.files, x.file) {
+				sh.files = append(sh.files, x.file)
+			}
+		}
+	}
+}
+
+// disuse counts a Shared out. Extents of other files have taken the place of its own
+// where the guest has mapped and exported other memory there.
+func (s *Space) disuse(sh *Shared) {
+	for _, x := range s.extents {
+		if x.start >= sh.start && x.end <= sh.end && slices.Contains(sh.files, x.file) {
+			x.users--
 		}
 	}
 }
@@ -395,7 +440,7 @@ func (s *Space) giveBack(t *Thread) {
 func (s *Space) privatize(t *Thread, x *extent) error {
 	all, err := mappings(t.tid, x.start, x.end)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrGone, err)
+		return hereError("look at the guest's mappings", err)
 	}
 	e := t.space.engine
 	buf := make([]byte, 0, 1<<20)
@@ -450,7 +495,9 @@ func (e *engine) separate(child *Thread, parent *Space) {
 	for _, x := range parent.extents {
 		if err := child.space.privatize(child, x); err != nil {
 			if !errors.Is(err, ErrGone) {
-				e.Log.Error("a forked child shares exported memory with its parent", "pid", child.tid, "error", err)
+				// It must not go on with memory that is its parent's.
+				e.Log.Error("a forked child is killed: it cannot have a copy of exported memory", "pid", child.tid, "error", err)
+				_ = syscall.Kill(child.process.pid, unix.SIGKILL)
 			}
 			break
 		}
@@ -459,6 +506,17 @@ func (e *engine) separate(child *Thread, parent *Space) {
 		child.displaced = false
 	}
 	e.settle(child)
+}
+
+// hereError says which error of Share a failure is to read the guest's files in /proc:
+// descriptors or memory that rmemrun itself lacks, or the end of the guest.
+func hereError(what string, err error) error {
+	for _, errno := range []syscall.Errno{unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
+		if errors.Is(err, errno) {
+			return fmt.Errorf("%w: rmemrun: %s: %w", ErrNoSpace, what, err)
+		}
+	}
+	return fmt.Errorf("%w: %s: %w", ErrGone, what, err)
 }
 
 // shareError says which error of Share a failed system call of the guest is.

@@ -3,6 +3,7 @@
 package trap
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -147,11 +148,14 @@ func (e *engine) gone(t *Thread, ws unix.WaitStatus) {
 	}
 }
 
-// halt stops all threads of an address space but one. The events of threads that
-// stopped for reasons of their own stay in the queue. It returns false if the
-// excepted thread is gone: another thread of its process has executed a program.
+// halt stops all threads of an address space but one, which is in a stop. The events
+// of threads that stopped for reasons of their own stay in the queue. It returns false
+// if the excepted thread is gone: it was killed, or another thread of its process
+// executes a program.
+//
+// A thread that executes a program stops only when all others of its process are gone,
+// so those that report their end meanwhile must be let go at once.
 func (e *engine) halt(s *Space, except *Thread) bool {
-	awaited := 0
 	for t := range s.threads {
 		// A thread that listens or sleeps for us runs no code of its own until
 		// we have heard of it.
@@ -160,40 +164,68 @@ func (e *engine) halt(s *Space, except *Thread) bool {
 		}
 		if ptrace(unix.PTRACE_INTERRUPT, t.tid, 0, 0) == 0 {
 			t.held = true
-			awaited++
 		}
 	}
-	for awaited > 0 {
-		ev, ok := e.wait(0)
-		if !ok {
-			return false
-		}
-		t := e.thread(ev.tid)
-		if t == nil || !t.held || t.space != s {
-			e.queue = append(e.queue, ev)
-			continue
-		}
-		awaited--
-		if ev.status.Stopped() && eventOf(ev.status) == unix.PTRACE_EVENT_STOP && ev.status.StopSignal() == unix.SIGTRAP {
-			continue
-		}
-		t.held = false
-		e.queue = append(e.queue, ev)
-		if isExec(ev.status) {
-			// All other threads of that process are gone, without a word.
-			for u := range s.threads {
-				if u.held && !u.stopped && u.process == t.process {
-					u.held = false
-					awaited--
-				}
-			}
-			if except.process == t.process {
-				e.release(s)
+	for i := 0; e.awaits(s); {
+		if i == len(e.queue) {
+			ev, ok := e.wait(0)
+			if !ok {
 				return false
 			}
+			e.queue = append(e.queue, ev)
+		}
+		ev := e.queue[i]
+		t := e.thread(ev.tid)
+		switch {
+		case t != nil && t == except: // only death ends its stop
+			t.lost = true
+			e.held(s)
+			e.release(s)
+			return false
+		case t != nil && ev.status.Stopped() && eventOf(ev.status) == unix.PTRACE_EVENT_EXIT:
+			t.held = false
+			e.queue = append(e.queue[:i], e.queue[i+1:]...)
+			e.dispatch(ev)
+			i = 0 // dispatch may take others out
+		default:
+			i++
 		}
 	}
+	e.held(s)
 	return true
+}
+
+// awaits reports whether a thread that halt interrupted has not stopped yet. Threads
+// that vanish when another one executes a program will not.
+func (e *engine) awaits(s *Space) bool {
+	for t := range s.threads {
+		if t.held && !t.stopped && !slices.ContainsFunc(e.queue, func(ev event) bool {
+			return ev.tid == t.process.pid && isExec(ev.status)
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// held ends halt: it takes the stops that halt asked for out of the queue, and leaves
+// those threads alone that have not stopped, or for a reason of their own.
+func (e *engine) held(s *Space) {
+	kept := e.queue[:0]
+	for _, ev := range e.queue {
+		t := e.thread(ev.tid)
+		if t != nil && t.held && t.space == s {
+			if ev.status.Stopped() && eventOf(ev.status) == unix.PTRACE_EVENT_STOP && ev.status.StopSignal() == unix.SIGTRAP {
+				continue
+			}
+			t.held = false
+		}
+		kept = append(kept, ev)
+	}
+	e.queue = kept
+	for t := range s.threads {
+		t.held = t.held && t.stopped
+	}
 }
 
 // release lets the threads go on that halt stopped.
