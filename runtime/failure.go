@@ -82,7 +82,12 @@ func (f *fabric) reroute(c *cable, i int) {
 	if moved == 0 && stranded == 0 {
 		return
 	}
-	f.log.Warn("circuits led around what has failed", "moved", moved, "without another way", stranded)
+	if moved > 0 {
+		f.log.Warn(fmt.Sprintf("%d circuits were led on another way", moved))
+	}
+	if stranded > 0 {
+		f.log.Warn(fmt.Sprintf("%d circuits are broken: there is no other way for them", stranded))
+	}
 	f.emit(c, i, &LinkEvent{What: LinkRerouted, Moved: moved, Stranded: stranded})
 }
 
