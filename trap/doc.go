@@ -50,6 +50,7 @@
 // # Locks
 //
 // The engine's state belongs to its OS thread and has no lock, except the table
-// of processes that Signal uses, whose lock is never held while another is taken.
-// Thread.Wake, Memory and Space.Read and Space.Write use atomics only.
+// of processes that Signal uses and a thread's futex word, which Thread.Wake uses.
+// Neither lock is held while another is taken. Memory and Space.Read and Space.Write use
+// atomics only.
 package trap

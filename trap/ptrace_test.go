@@ -183,6 +183,14 @@ func TestTooManySleep(t *testing.T) {
 	}
 }
 
+func TestSleepForbidden(t *testing.T) {
+	h := newEcho()
+	want(t, h, 0, "wait -13, for ever -13, node 42\n", fixture(t, "sleepless"))
+	if h.causes[Gone] != 2 {
+		t.Errorf("causes %v: want two operations to be given up", h.causes)
+	}
+}
+
 func TestWakeFromAnotherGoroutine(t *testing.T) {
 	h := newEcho()
 	done := 0

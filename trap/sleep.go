@@ -37,10 +37,7 @@ func (e *engine) sleep(t *Thread, seen uint32) {
 	w := t.alarm.Load()
 	if w == nil {
 		e.Log.Error("too many threads sleep in remote-memory instructions; one fails", "limit", (stubSize-stubLines)/stubLine)
-		t.call.Cause = Gone
-		e.Handler.Execute(&t.call)
-		t.call.Return(errNoSpace)
-		e.finish(t)
+		e.fail(t)
 		return
 	}
 	if atomic.LoadUint32(w) != seen {
@@ -75,12 +72,37 @@ func (e *engine) atSyscall(t *Thread) {
 		e.again(t, Woken)
 	case syscall.Errno(-result) == unix.ETIMEDOUT:
 		e.again(t, Expired)
+	case unable(result):
+		e.Log.Warn("an instruction fails: the guest's thread cannot sleep", "tid", t.tid, "futex", result)
+		e.fail(t)
 	case result == 0 || !t.call.restartable:
 		// Woken by nobody of ours; or stopped by SIGSTOP, after which it shall
 		// sleep on.
 		e.again(t, Woken)
 	default:
 		e.again(t, Interrupted)
+	}
+}
+
+// fail ends the instruction of a thread that cannot sleep.
+func (e *engine) fail(t *Thread) {
+	t.slept = nil
+	t.call.Cause = Gone
+	e.Handler.Execute(&t.call)
+	t.call.Return(errNoSpace)
+	e.finish(t)
+}
+
+// unable tells whether a futex wait returned what the kernel's own never does: a
+// filter of the guest forbids it. Interrupted, it returns EINTR or, before the signal
+// is delivered, one of the kernel's ERESTART codes.
+func unable(result int64) bool {
+	const erestartsys, erestartRestartblock = 512, 516
+	switch errno := syscall.Errno(-result); errno {
+	case 0, unix.EAGAIN, unix.ETIMEDOUT, unix.EINTR:
+		return false
+	default:
+		return errno < erestartsys || errno > erestartRestartblock
 	}
 }
 

@@ -77,6 +77,10 @@ func (t *Thread) dropAlarm() {
 	if t.stub == nil {
 		return
 	}
+	// A Wake that has come late must not touch the word when it is another's or
+	// not mapped any more.
+	t.waking.Lock()
+	defer t.waking.Unlock()
 	t.alarm.Store(nil)
 	t.stub.free = append(t.stub.free, t.line)
 	t.stub.drop()

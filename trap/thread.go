@@ -4,6 +4,7 @@ package trap
 
 import (
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -44,6 +45,7 @@ type Thread struct {
 	serving bool                   // the handler runs for it
 	slept   *nap                   // asleep in a futex wait of ours
 	alarm   atomic.Pointer[uint32] // its futex word in the stub; nil before its first instruction
+	waking  sync.Mutex             // held while the word is touched by Wake or given back
 	stub    *stub                  // that the word is in
 	line    int                    // offset of the thread's line there
 	blocked bool                   // SIGILL is in the thread's signal mask
@@ -73,6 +75,8 @@ func (t *Thread) PID() int { return t.process.pid }
 // sleeps in. If the thread is about to sleep, it will not; if it does nothing of
 // the kind, nothing happens. Safe from any goroutine.
 func (t *Thread) Wake() {
+	t.waking.Lock()
+	defer t.waking.Unlock()
 	if w := t.alarm.Load(); w != nil {
 		atomic.AddUint32(w, 1)
 		futexWake(w)
