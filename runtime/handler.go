@@ -235,7 +235,9 @@ func (n *node) export(c *trap.Call, sp *space) int64 {
 	shared, err := c.Space.Share(base, length, rights&(rmem.Write|rmem.Atomic) != 0)
 	if err != nil {
 		e := shareError(err)
-		n.log.Warn("export refused", "segment", name, "pid", c.Thread.PID(), "reason", err, "result", e.Name())
+		if !errors.Is(err, trap.ErrGone) { // nobody is left to be told
+			n.log.Warn("export refused", "segment", name, "pid", c.Thread.PID(), "reason", err, "result", e.Name())
+		}
 		return int64(e)
 	}
 	seg, e := sp.Export(name, shared.Bytes, rights)
