@@ -14,7 +14,11 @@ func (f *fabric) start() {
 		for i := range c.ways {
 			for _, cut := range c.ways[i].Cuts {
 				now := f.clock.Now()
-				f.later(cut.From-now, func() { f.cut(c, i, true) })
+				if cut.From == 0 { // before the first cell
+					f.cut(c, i, true)
+				} else {
+					f.later(cut.From-now, func() { f.cut(c, i, true) })
+				}
 				if cut.To != atm.Forever {
 					f.later(cut.To-now, func() { f.cut(c, i, false) })
 				}
