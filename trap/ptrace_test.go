@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
 	"rmemrun/decode"
@@ -356,7 +357,7 @@ func init() {
 	if os.Getenv("RMEMRUN_TRAP_FORBID") != "" {
 		forbidPtrace()
 	}
-	e := NewPtrace(Config{Handler: newEcho()})
+	e := NewPtrace(Config{Handler: newEcho(), Log: hclog.New(&hclog.LoggerOptions{Level: hclog.Warn})})
 	done := make(chan int)
 	go func() {
 		args := strings.Fields(argv)
@@ -413,13 +414,17 @@ func TestUnprivileged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for argv, status := range map[string]int{fixture(t, "node"): 3, "/bin/su --version": 0} {
+	undumpable := fixture(t, "undumpable")
+	for argv, status := range map[string]int{fixture(t, "node"): 3, "/bin/su --version": 0, undumpable: 128 + int(unix.SIGILL)} {
 		cmd := engineProcess(argv)
 		cmd.Path = self
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		b, err := cmd.CombinedOutput()
 		if got := exitCode(err); got != status && !(err == nil && status == 0) {
 			t.Errorf("%s: status %d: %s", argv, got, b)
+		}
+		if argv == undumpable && !strings.Contains(string(b), "PR_SET_DUMPABLE") {
+			t.Errorf("%s says %q, and not why", argv, b)
 		}
 	}
 }

@@ -26,6 +26,8 @@ type Space struct {
 	ready   bool // our instructions can be carried out here
 	dead    bool // no thread is left
 
+	unreadable bool // its code could not be read, which was said
+
 	extents []*extent // memory that is shared with this process, by address
 }
 

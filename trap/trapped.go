@@ -110,6 +110,10 @@ func (s *Space) fetch(t *Thread) (st *site, n int) {
 			got = readTwo(t.tid, code[:rest], pc, nil, 0)
 		}
 	}
+	if got == 0 && !s.unreadable {
+		s.unreadable = true
+		s.engine.Log.Warn("the guest's code cannot be read, so no remote-memory instruction in it is carried out; has it called prctl(PR_SET_DUMPABLE, 0)? rmemrun as root could", "pid", t.process.pid)
+	}
 	inst, err := decode.AMD64(code[:got])
 	if err != nil {
 		return nil, 0
