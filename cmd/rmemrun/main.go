@@ -39,7 +39,10 @@ func run(stdin, stdout, stderr *os.File, args []string) int {
 	switch {
 	case err == nil:
 		return statusOK
-	case !errors.As(err, &s):
+	case errors.As(err, &s):
+	case errors.As(err, new(*os.PathError)): // standard output cannot be written to
+		s = &statusError{statusFailed, err}
+	default:
 		s = &statusError{statusUsage, err} // cobra's own: of flags and arguments
 	}
 	if s.err != nil {
