@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -69,12 +70,16 @@ func (a *app) objdump(name string) error {
 	return nil
 }
 
+// function says in which function an instruction is. A file may call one by any bytes:
+// those that are not for a terminal are written as in a Go string.
 func function(s decode.Site) string {
+	quoted := strconv.Quote(s.Symbol)
+	name := quoted[1 : len(quoted)-1]
 	switch {
-	case s.Symbol == "":
+	case name == "":
 		return ""
 	case s.Offset == 0:
-		return "<" + s.Symbol + ">"
+		return "<" + name + ">"
 	}
-	return fmt.Sprintf("<%s+%#x>", s.Symbol, s.Offset)
+	return fmt.Sprintf("<%s+%#x>", name, s.Offset)
 }
