@@ -236,7 +236,7 @@ func testImpaired(t *testing.T, x faults, seed uint64) {
 				events.Count++
 			}
 			p.a.Write(o, p.d, uint64(off), mem(data), uint64(l), 1, notify)
-			clear2(data, o.Done()) // the source can be used again
+			spoil(data, o.Done()) // the source can be used again
 		case k < 14:
 			last = reading{make([]byte, l), bytes.Clone(want[off : off+l])}
 			p.a.Read(o, p.d, uint64(off), mem(last.got), uint64(l), 1, false)
@@ -286,11 +286,104 @@ func testImpaired(t *testing.T, x faults, seed uint64) {
 	}
 }
 
-// clear2 overwrites the source of a write that is done.
-func clear2(b []byte, done bool) {
+// spoil overwrites the source of a write that is done.
+func spoil(b []byte, done bool) {
 	if done {
 		for i := range b {
 			b[i] = 0xee
 		}
+	}
+}
+
+// A node that stays silent is given up, after the limit and not before: all that waits for it ends with EDOWN.
+func TestSilence(t *testing.T) {
+	p, clock := impairedPair(t, 1<<20, faults{}, 1)
+	began := clock.Now()
+	p.f.ports[1].tamper = func(*atmCell) bool { return false }
+	ops := map[string]*Operation{}
+	ended := map[string]time.Duration{}
+	begin := func(name string, f func(*Operation)) {
+		o := new(Operation)
+		o.Wake = func() { ended[name] = clock.Now() }
+		ops[name] = o
+		f(o)
+	}
+	dst := make(mem, 1<<20)
+	if e := written(p.a, p.d, 0, pattern(8)); e != OK { // posted: the fence reports what becomes of it
+		t.Fatal(e)
+	}
+	begin("fadd", func(o *Operation) { p.a.FAdd(o, p.d, 0, 8, 1, false) })
+	begin("read", func(o *Operation) { p.a.Read(o, p.d, 0, dst, 8, 1, false) })
+	begin("block", func(o *Operation) { p.a.Read(o, p.d, 0, dst, 1<<20, 1, false) })
+	begin("write", func(o *Operation) { p.a.Write(o, p.d, 0, dst, 1<<20, 1, false) })
+	begin("fence", func(o *Operation) { p.a.Fence(o, p.d) })
+	begin("import", func(o *Operation) { p.a.Import(o, "seg", 1, Read, true) })
+	clock.Run(began + DefaultSilence - time.Millisecond)
+	for name, o := range ops {
+		if o.Done() {
+			t.Errorf("%s: %v before the limit", name, o.Result())
+		}
+	}
+	clock.Run(atm.Forever)
+	for name, o := range ops {
+		if !o.Done() || o.Result() != EDOWN {
+			t.Errorf("%s: done %v, %v, want EDOWN", name, o.Done(), o.Result())
+		}
+		if d := ended[name] - began; d > DefaultSilence+maxTimeout {
+			t.Errorf("%s ended after %v", name, d)
+		}
+	}
+	if e, _ := emulated(clock, func(o *Operation) { p.a.Release(o, p.d) }); e != OK && e != EDOWN {
+		t.Errorf("release: %v", e)
+	}
+	if n := p.f.nodes[0]; len(n.calls) != 0 || len(n.initiators) != 0 {
+		t.Errorf("%d calls and %d initiators are left", len(n.calls), len(n.initiators))
+	}
+}
+
+// Circuits are set up and taken down through loss, duplication and reordering, and no end of one is left when its VC has another.
+func TestCircuitsThroughLosses(t *testing.T) {
+	for seed := range uint64(10) {
+		p, clock := impairedPair(t, 64, faults{loss: 0.2, twice: 0.2, late: 0.2}, seed)
+		for _, port := range p.f.ports {
+			port.limit = 40 // few VCs, so that they are used again at once
+		}
+		for i := range 100 {
+			e, o := emulated(clock, func(o *Operation) { p.a.Import(o, "seg", 1, access, true) })
+			if e != OK {
+				t.Fatalf("seed %d, import %d: %v", seed, i, e)
+			}
+			d := Desc(o.Handle())
+			if e, o := emulated(clock, func(o *Operation) { p.a.FAdd(o, d, 0, 8, 1, false) }); e != OK || o.Old() != uint64(i) {
+				t.Fatalf("seed %d, fadd %d: %v, old %d", seed, i, e, o.Old())
+			}
+			if e, _ := emulated(clock, func(o *Operation) { p.a.Release(o, d) }); e != OK {
+				t.Fatalf("seed %d, release %d: %v", seed, i, e)
+			}
+		}
+		if n, m := len(p.f.nodes[0].initiators), len(p.f.nodes[1].targets); n != 1 || m != 1 {
+			t.Errorf("seed %d: %d and %d ends of circuits are left, want 1 and 1", seed, n, m)
+		}
+	}
+}
+
+// A target of another version is not talked to, and the import says so.
+func TestVersions(t *testing.T) {
+	p := newPair(t, 64, access)
+	p.f.ports[1].tamper = func(c *atmCell) bool { // all that node 1 says is of another version
+		if c.VC().VCI == ControlVCI(0) {
+			var a atm.Segmenter
+			m, ok := parseMessage(c.Payload()[:controlSize])
+			var b [controlSize]byte
+			m.version++
+			m.put(&b)
+			if ok && a.Begin(atm.Header{VC: c.VC()}, 0, b[:], nil) == nil {
+				a.Next(c)
+			}
+		}
+		return true
+	}
+	if e, _ := do(func(o *Operation) { p.a.Import(o, "seg", 1, Read, true) }); e != EDOWN {
+		t.Errorf("%v, want EDOWN", e)
 	}
 }
