@@ -53,6 +53,12 @@ func compile(t *testing.T, source string, s style) string {
 // run runs a program on nodes nodes, and returns its exit status and what it wrote.
 func run(t *testing.T, program string, nodes int, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
+	return runOver(t, nil, 0, program, nodes, args...)
+}
+
+// runOver is run over a topology.
+func runOver(t *testing.T, topology *runtime.Topology, seed uint64, program string, nodes int, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
 	if goruntime.GOARCH != "amd64" {
 		t.Skip("guests run on x86-64 only")
 	}
@@ -79,6 +85,8 @@ func run(t *testing.T, program string, nodes int, args ...string) (status int, s
 		Programs: []runtime.Program{{Path: program, Args: args, Nodes: nodes}},
 		Stdout:   out,
 		Stderr:   errs,
+		Topology: topology,
+		Seed:     seed,
 	}
 	result, err := job.Run()
 	if err != nil {

@@ -1,0 +1,100 @@
+package tests
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"rmemrun/runtime"
+)
+
+// A network is one on which much goes wrong.
+type network struct {
+	name string
+	word string // of the topology
+	ways string // of all links
+	cut  string // the one link that is cut, if that is not empty; all others stay
+}
+
+// networks are what programs have to get the right result over. Each link has a delay, so that cells are under way.
+var networks = []network{
+	{name: "no loss", word: "star", ways: "delay=20us"},
+	{name: "loss 1e-4", word: "star", ways: "delay=20us,loss=1e-4"},
+	{name: "loss 1e-2", word: "star", ways: "delay=20us,loss=1e-2"},
+	{name: "loss 1e-1", word: "star", ways: "delay=20us,loss=1e-1"},
+	{name: "bursts", word: "star", ways: "delay=20us,burst={enter=1e-3,leave=0.2,loss=1}"},
+	{name: "bit errors", word: "line", ways: "delay=20us,header-errors=1e-5,payload-errors=1e-5"},
+	{name: "duplication", word: "ring", ways: "delay=20us,duplicate=0.05"},
+	{name: "reordering", word: "mesh", ways: "delay=20us,reorder=0.05,reorder-delay=300us"},
+	{name: "rate", word: "fattree", ways: "rate=OC-3,delay=10us"},
+	{name: "2 s cut", word: "star", ways: "delay=20us,cut=50ms..2050ms"},
+	{name: "cut and led around", word: "ring", ways: "delay=20us", cut: "s0-s1"},
+	{name: "everything", word: "ring", cut: "s1-s2",
+		ways: "rate=OC-12,delay=20us,jitter=10us,loss=0.005,header-errors=1e-6,payload-errors=1e-6,misinsert=1e-4,duplicate=0.01,reorder=0.01,reorder-delay=200us"},
+}
+
+func (n network) topology(t *testing.T, nodes int) *runtime.Topology {
+	t.Helper()
+	top, err := runtime.BuiltinTopology(n.word, nodes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := top.EachWay(func(w *runtime.Way) error { return runtime.ParseWay(n.ways, w) }); err != nil {
+		t.Fatal(err)
+	}
+	for i := range top.Links {
+		if l := &top.Links[i]; l.Name == n.cut {
+			for w := range l.Ways {
+				if err := runtime.ParseWay("cut=20ms..2020ms", &l.Ways[w]); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	return top
+}
+
+// TestNetworks runs programs that check their own results on four nodes, over networks that lose, damage, repeat and reorder
+// cells, and whose links are cut. With -short it is one seed of some networks, else ten of all.
+func TestNetworks(t *testing.T) {
+	const nodes = 4
+	programs := []struct {
+		source, args string
+		right        string // what each line of the output looks like
+		lines        int    // how many there are
+	}{
+		{"jacobi.c", "16 6", `^16 x 16 points, 6 steps, 4 nodes: equal to one node alone, to the bit; `, 1},
+		{"counter.c", "8", `^locked 32, swapped 32, added 32, of 32$`, 1},
+		{"names.c", "16", `^node \d: home of \d+ names, found all 16$`, nodes},
+		{"alltoall.c", "15", `^node \d: 4 actors x 15 operations, all right; `, nodes},
+	}
+	seeds := uint64(10)
+	if testing.Short() {
+		seeds = 1
+	}
+	for _, p := range programs {
+		right := regexp.MustCompile(p.right)
+		program := compile(t, p.source, static)
+		for _, n := range networks {
+			if testing.Short() && n.name != "loss 1e-2" && n.name != "cut and led around" && n.name != "everything" {
+				continue
+			}
+			for seed := range seeds {
+				t.Run(fmt.Sprintf("%s/%s/seed %d", p.source, n.name, seed+1), func(t *testing.T) {
+					t.Parallel()
+					status, stdout, stderr := runOver(t, n.topology(t, nodes), seed+1, program, nodes, strings.Fields(p.args)...)
+					all := lines(stdout)
+					for _, line := range all {
+						if !right.MatchString(line) {
+							t.Errorf("it says %q", line)
+						}
+					}
+					if status != 0 || len(all) != p.lines || stderr != "" {
+						t.Errorf("status %d, %d lines, want %d; on standard error:\n%s", status, len(all), p.lines, stderr)
+					}
+				})
+			}
+		}
+	}
+}
