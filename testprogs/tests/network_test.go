@@ -98,3 +98,18 @@ func TestNetworks(t *testing.T) {
 		}
 	}
 }
+
+// TestAdders counts with fetch-and-add over a network that loses every hundredth cell: each request takes effect once.
+func TestAdders(t *testing.T) {
+	const nodes = 4
+	each := 25000 // 10^5 in all
+	if testing.Short() {
+		each = 500
+	}
+	n := network{word: "star", ways: "delay=20us,loss=0.01"}
+	program := compile(t, "fixtures/adders.c", static)
+	status, stdout, stderr := runOver(t, n.topology(t, nodes), 1, program, nodes, fmt.Sprint(each))
+	if want := fmt.Sprintln(nodes * each); status != 0 || stdout != want || stderr != "" {
+		t.Errorf("status %d, the word is %q, want %q\n%s", status, stdout, want, stderr)
+	}
+}
