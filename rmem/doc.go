@@ -26,9 +26,11 @@
 //
 // Each request has the next sequence number of its circuit, on whichever of the two it
 // travels, and is answered by exactly one reply with the same number. Requests take
-// effect in that order, a request whose number is not the next one never does, so a
-// flag that was written after data is never seen before them. A duplicate is dropped; a gap, or a cell
-// that was damaged, fails the circuit: nothing is applied behind a loss.
+// effect in that order, a request whose number is not the next one waits, so a
+// flag that was written after data is never seen before them. The target keeps its replies for a window of requests: one that comes
+// again gets the same reply, and has no effect. The initiator keeps its requests until they are answered, and sends them again when
+// a time-out has passed that is adapted to the measured round trip, or when later ones were dealt with. A circuit fails only if the
+// peer is silent for longer than [Config].Silence. docs/protocol.md has the rules, under "Loss".
 //
 // A write is done when it is sent. If it was refused, the reply leaves an error with
 // the descriptor, which the next [Space.Fence] reports; the first error stays until
@@ -53,11 +55,14 @@
 //	                               ├> segment.bell ─> Operation.mu (its notification)
 //	                               └> initiator.replies ─> Operation.mu (its reply)
 //
+// Node.mu is taken, for control messages, before a clock's lock and segment.bell; path.mu and the locks of the clock are the last.
 // segment.mu is released before segment.bell is taken, both before the reply is sent. No
 // goroutine that holds locks of one circuit waits for initiator.send or
-// target.recv of another one, or again of the same: whoever, while receiving,
-// finds something to send only tries initiator.send; if somebody has it, that one sends it
-// before he goes (initiator.resume). The same holds for control messages, which are
+// target.recv of another one, or again of the same: whoever, while receiving a reply,
+// finds a request to send only tries initiator.send; if somebody has it, that one sends it
+// before he goes (initiator.resume), if not, the clock is asked to, on another goroutine (initiator.pump): on a network that
+// delivers some cells at once and others later, the receiver may hold the target.recv that the request would end at.
+// A timer holds no lock when it takes initiator.send. The same holds for control messages, which are
 // put into an outbox (peer.out) and sent by whoever has peer.send. Hence any number of nodes
 // can send to each other and to themselves at once, from any number of threads, and never wait in a circle.
 // Node.mu, handles.mu, importing.mu and peer.recv are held for short, and not while a cell is sent.
