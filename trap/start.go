@@ -50,6 +50,14 @@ func (e *engine) start(c Command) error {
 	}
 	e.root = pid
 	if err := e.seize(pid); err != nil {
+		var early endedEarly
+		if errors.As(err, &early) && unix.WaitStatus(early).Signaled() {
+			e.rootStatus = unix.WaitStatus(early) // a signal before its first instruction, such as ^C
+			if e.Exited != nil {
+				e.Exited(waitStatus(e.rootStatus))
+			}
+			return nil
+		}
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 		var ws unix.WaitStatus
 		for {
@@ -91,6 +99,12 @@ func (e *engine) seize(pid int) error {
 	if errno := ptrace(unix.PTRACE_SETOPTIONS, pid, 0, unix.PTRACE_O_EXITKILL); errno != 0 {
 		return fmt.Errorf("PTRACE_SETOPTIONS: %w", errno)
 	}
+	// Signals that come meanwhile wait until the guest can be given them.
+	mask, errno := getSigmask(pid)
+	if errno != 0 {
+		return fmt.Errorf("PTRACE_GETSIGMASK: %w", errno)
+	}
+	setSigmask(pid, ^bit(unix.SIGCONT))
 	if errno := ptrace(unix.PTRACE_DETACH, pid, 0, uintptr(unix.SIGSTOP)); errno != 0 {
 		return fmt.Errorf("PTRACE_DETACH: %w", errno)
 	}
@@ -105,14 +119,18 @@ func (e *engine) seize(pid int) error {
 	var ws unix.WaitStatus
 	sent := false
 	for {
-		tid, errno := wait4(pid, &ws, unix.WALL)
+		_, errno := wait4(pid, &ws, unix.WALL)
 		if errno == unix.EINTR {
 			continue
 		}
-		if errno != 0 || tid != pid || !ws.Stopped() {
-			return fmt.Errorf("the process ended while it was being seized (wait status %#x)", uint32(ws))
+		if errno != 0 {
+			return fmt.Errorf("wait4: %w", errno)
+		}
+		if !ws.Stopped() {
+			return endedEarly(ws)
 		}
 		if sent && eventOf(ws) == 0 && ws.StopSignal() == unix.SIGCONT {
+			setSigmask(pid, mask)
 			return nil
 		}
 		if !sent {
@@ -132,18 +150,28 @@ func (e *engine) seize(pid int) error {
 func expect(pid int, sig unix.Signal) error {
 	var ws unix.WaitStatus
 	for {
-		tid, errno := wait4(pid, &ws, unix.WALL)
+		_, errno := wait4(pid, &ws, unix.WALL)
 		if errno == unix.EINTR {
 			continue
 		}
 		if errno != 0 {
 			return fmt.Errorf("wait4: %w", errno)
 		}
-		if tid == pid && ws.Stopped() && ws.StopSignal() == sig {
-			return nil
+		switch {
+		case !ws.Stopped():
+			return endedEarly(ws)
+		case ws.StopSignal() != sig:
+			return fmt.Errorf("it stopped before its first instruction (signal %d)", int(ws.StopSignal()))
 		}
-		return fmt.Errorf("it ended or stopped before its first instruction (wait status %#x)", uint32(ws))
+		return nil
 	}
+}
+
+// endedEarly is the wait status of a process that ended before its first instruction.
+type endedEarly unix.WaitStatus
+
+func (e endedEarly) Error() string {
+	return fmt.Sprintf("it ended before its first instruction (wait status %#x)", uint32(e))
 }
 
 // tracingForbidden names the setting that forbids tracing here, if one is known.
