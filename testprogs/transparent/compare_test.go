@@ -247,7 +247,7 @@ func kill(t *testing.T) {
 	}
 }
 
-// processes lists those that have an entry in their environment.
+// processes lists those that have an entry in their environment: number, state, command line.
 func processes(entry string) []string {
 	files, _ := filepath.Glob("/proc/[0-9]*/environ")
 	var found []string
@@ -257,7 +257,9 @@ func processes(entry string) []string {
 			continue // not ours, or gone
 		}
 		line, _ := os.ReadFile(filepath.Dir(f) + "/cmdline")
-		found = append(found, filepath.Base(filepath.Dir(f))+" "+strings.ReplaceAll(strings.TrimRight(string(line), "\x00"), "\x00", " "))
+		stat, _ := os.ReadFile(filepath.Dir(f) + "/stat")
+		state := strings.TrimSpace(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		found = append(found, fmt.Sprintf("%s %.1s %s", filepath.Base(filepath.Dir(f)), state, strings.ReplaceAll(strings.TrimRight(string(line), "\x00"), "\x00", " ")))
 	}
 	return found
 }

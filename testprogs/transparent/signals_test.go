@@ -4,8 +4,10 @@ package transparent
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -144,4 +146,52 @@ func TestStopRmemrun(t *testing.T) {
 	if status, _, _ := b.end(); status != 3 {
 		t.Errorf("status %d, want 3", status)
 	}
+}
+
+// A signal that comes as soon as the program is there.
+func TestSignalAtTheStart(t *testing.T) {
+	for range 20 {
+		cmd := command(t, t.TempDir(), program{argv: []string{"sleep", "1000"}}, []string{rmemrun()})
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		pid := 0
+		for deadline := time.Now().Add(30 * time.Second); pid == 0 && time.Now().Before(deadline); {
+			pid = childOf(cmd.Process.Pid, "sleep")
+		}
+		if err := syscall.Kill(pid, unix.SIGINT); pid == 0 || err != nil {
+			t.Fatalf("the program was not started: process %d, %v", pid, err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			_ = cmd.Wait()
+			close(ended)
+		}()
+		select {
+		case <-ended:
+		case <-time.After(30 * time.Second):
+			t.Fatal("the signal was lost")
+		}
+		if status := shellStatus(cmd.ProcessState); status != 128+int(unix.SIGINT) || withoutHint(stderr.String()) != "" {
+			t.Errorf("status %d, errors %q; want 130", status, stderr.String())
+		}
+	}
+	nothingLeft(t)
+}
+
+// childOf returns the process id of the child of a process that runs a program of that name, or 0.
+func childOf(pid int, name string) int {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, f := range files {
+		b, _ := os.ReadFile(f)
+		for _, word := range strings.Fields(string(b)) {
+			if line, _ := os.ReadFile("/proc/" + word + "/comm"); string(line) == name+"\n" {
+				child, _ := strconv.Atoi(word)
+				return child
+			}
+		}
+	}
+	return 0
 }

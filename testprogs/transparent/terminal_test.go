@@ -81,7 +81,7 @@ func openTerminal(t *testing.T, runner string) *terminal {
 			}
 		}
 	}()
-	s.send("stty -echo\nset -m; echo shell is ready\n")
+	s.send("stty -echo noflsh\nset -m; echo shell is ready\n") // noflsh: a signal does not discard what was written
 	s.expect("\nshell is ready")
 	return s
 }
@@ -107,7 +107,7 @@ func (s *terminal) expect(text string) {
 		select {
 		case <-s.more:
 		case <-deadline:
-			s.t.Fatalf("the terminal does not show %q. It shows:\n%s", text, all)
+			s.t.Fatalf("the terminal does not show %q. It shows:\n%s\nprocesses: %s", text, all, strings.Join(processes(mark(s.t)), ", "))
 		}
 	}
 }
@@ -191,6 +191,7 @@ const stopped = "Tt"
 
 // Each session is typed into a terminal twice: with $R being env, and rmemrun.
 func TestTerminal(t *testing.T) {
+	stopper := compile(t, "stopper")
 	sessions := map[string]func(s *terminal){
 		"interrupt": func(s *terminal) {
 			s.send("$R sleep 1000; echo not reached\n")
@@ -268,7 +269,7 @@ func TestTerminal(t *testing.T) {
 			s.state("pid", "gone")
 		},
 		"stop is handled": func(s *terminal) {
-			s.send("$R " + compile(s.t, "stopper") + "\n")
+			s.send("$R " + stopper + "\n")
 			for range 2 {
 				s.state("pid", "S")
 				s.send(ctrlZ)
@@ -278,7 +279,8 @@ func TestTerminal(t *testing.T) {
 				s.send("fg\n")
 				s.expect("resumed")
 			}
-			s.touch("stop")
+			s.send("end\n")
+			s.state("pid", "gone")
 			s.send("echo status $?\n")
 			s.expect("status 8\n")
 		},
@@ -295,10 +297,9 @@ func TestTerminal(t *testing.T) {
 			s.expect("status 6\n")
 		},
 		"stop is ignored": func(s *terminal) {
-			s.send(`$R bash -c 'trap "" TSTP; echo $$ >pid; until [ -e stop ]; do sleep 0.02; done; exit 8'; echo status $?` + "\n")
-			s.state("pid", "SR")
-			s.send(ctrlZ)
-			s.touch("stop")
+			s.send("$R " + stopper + " ignore; echo status $?\n")
+			s.state("pid", "S")
+			s.send(ctrlZ + "end\n")
 			s.expect("status 8\n")
 		},
 		"pipeline of jobs": func(s *terminal) {
@@ -391,7 +392,7 @@ func (s *terminal) running(name string) {
 	s.t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		for _, p := range processes(mark(s.t)) {
-			if _, line, _ := strings.Cut(p, " "); strings.HasPrefix(line, name+" ") {
+			if f := strings.Fields(p); len(f) > 2 && f[2] == name {
 				return
 			}
 		}
