@@ -227,3 +227,32 @@ func TestFabricAllocations(t *testing.T) {
 type discard struct{}
 
 func (discard) Receive(*atm.Cell) {}
+
+// BenchmarkFabric is a cell from a node to the last one: over memory links, and over the lines of a star that
+// are no slower.
+func BenchmarkFabric(b *testing.B) {
+	for _, nodes := range []int{1, 2, 3} {
+		for _, memory := range []bool{true, false} {
+			b.Run(fmt.Sprintf("nodes=%d/memory=%v", nodes, memory), func(b *testing.B) {
+				f, err := newFabric(fabricConfig{topology: DefaultTopology(nodes), memory: memory})
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer f.close()
+				for i := range nodes {
+					f.attach(i, discard{})
+				}
+				local, _, err := f.ports[0].Open(nodes - 1)
+				if err != nil {
+					b.Fatal(err)
+				}
+				c := new(atm.Cell)
+				b.ReportAllocs()
+				for b.Loop() {
+					c.SetHeader(atm.Header{VC: local})
+					f.ports[0].Send(c)
+				}
+			})
+		}
+	}
+}
