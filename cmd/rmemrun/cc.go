@@ -21,9 +21,9 @@ func (a *app) ccCommand() *cobra.Command {
 		Use:   "cc [--show] ARGS...",
 		Short: "Compile a C or C++ program that includes rmem.h",
 		Long: `Compile a C or C++ program that includes rmem.h, which rmemrun brings along:
-call the compiler with ARGS and the directory of the header. The compiler is $CC, else cc. --show, as
-the first argument, prints the command instead, for a Makefile or an editor. The
-exit status is the compiler's, 127 if there is none.`,
+call the compiler with ARGS and the directory of the header. The compiler is $CC,
+else cc. --show, as the first argument, prints the command instead, for a Makefile
+or an editor. The exit status is the compiler's, 127 if there is none.`,
 		Example: `  rmemrun cc -O2 -o hello hello.c
   CC=clang++ rmemrun cc -std=c++17 -o hello hello.cc`,
 		DisableFlagParsing: true,

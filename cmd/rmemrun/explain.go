@@ -16,8 +16,8 @@ func (a *app) explainCommand() *cobra.Command {
 		Use:   "explain HEX...",
 		Short: "Draw the bits of one instruction",
 		Long: `Draw the bits of one instruction, given as hexadecimal digits in the order of
-memory. The words of the command line are put together; spaces, colons and 0x before a
-word have no meaning. Bytes that are no instruction are refused with the reason.`,
+memory. The words of the command line are put together; spaces, commas, colons and 0x
+before a word have no meaning. Bytes that are no instruction are refused with the reason.`,
 		Example: `  rmemrun explain 0f b9 9c 3e 01 06 0d 5a
   rmemrun explain --arch arm64 34b50000a3900000`,
 		Args: cobra.MinimumNArgs(1),

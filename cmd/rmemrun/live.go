@@ -164,6 +164,9 @@ func serveLive(m *runtime.NetworkMonitor, log hclog.Logger) (stop func()) {
 // errNoRun is that a process cannot be asked.
 var errNoRun = errors.New("it does not run guests, or not in this network namespace")
 
+// errClosed is that it does not answer.
+var errClosed = errors.New("it closed the connection: it has ended, or belongs to another user")
+
 // askLive asks the run of a process.
 func askLive(pid int, q liveRequest) (liveAnswer, error) {
 	fail := func(err error) (liveAnswer, error) {
@@ -182,13 +185,15 @@ func askLive(pid int, q liveRequest) (liveAnswer, error) {
 	}
 	_ = c.SetDeadline(time.Now().Add(livePatience)) // a Unix socket has deadlines
 	q.Version = liveVersion
-	if err := json.NewEncoder(c).Encode(q); err != nil {
+	if err := json.NewEncoder(c).Encode(q); errors.Is(err, syscall.EPIPE) {
+		return fail(errClosed)
+	} else if err != nil {
 		return fail(err)
 	}
 	var answer liveAnswer
 	if err := json.NewDecoder(c).Decode(&answer); err != nil {
-		if err == io.EOF {
-			err = errors.New("it closed the connection: it has ended, or belongs to another user")
+		if err == io.EOF || errors.Is(err, syscall.ECONNRESET) { // a request that was not read resets it
+			err = errClosed
 		}
 		return fail(err)
 	}

@@ -28,7 +28,7 @@ type ndjson struct {
 type ndjsonHeader struct {
 	Type     string          `json:"type"` // "rmemrun"
 	Version  int             `json:"version"`
-	Programs []ndjsonProgram `json:"programs"`
+	Programs []ndjsonProgram `json:"programs,omitempty"` // not of doctor
 }
 
 type ndjsonProgram struct {

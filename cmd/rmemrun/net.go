@@ -91,7 +91,7 @@ func (a *app) net(c *cobra.Command, f *netFlags, args []string) error {
 	}
 	pid, err := strconv.Atoi(args[0])
 	if err != nil || pid <= 0 {
-		return usage("%q is not a process number", args[0])
+		return usage("%q is not a process number; a topology is shown with --topology", args[0])
 	}
 	for _, link := range []struct {
 		name string

@@ -23,7 +23,7 @@ func (f *topologyFlags) add(c *cobra.Command) {
 	flags.StringVar(&f.topology, "topology", "", "the network: "+strings.Join(runtime.Builtins(), ", ")+", or a `FILE`")
 	flags.StringVar(&f.impair, "impair", "", "what all links are like: a comma list of `KEY=VALUE`, as in a topology file (loss, delay, rate, cut, ...)")
 	flags.Float64Var(&f.loss, "loss", 0, "the probability that a link loses a cell")
-	flags.Uint64Var(&f.seed, "seed", 0, "of what goes wrong on links: the same seed, the same faults")
+	flags.Uint64Var(&f.seed, "seed", 0, "the seed of what goes wrong on links: the same seed, the same faults")
 	complete(c, "topology", runtime.Builtins()...)
 }
 
