@@ -387,3 +387,48 @@ func TestVersions(t *testing.T) {
 		t.Errorf("%v, want EDOWN", e)
 	}
 }
+
+// bottleneck makes the network a line at OC-3's rate, behind a queue of so many cells that drops what does not fit.
+func bottleneck(clock *atm.SimClock, queue int) func(*fabric, *Config) {
+	const cell = 2831 * time.Nanosecond
+	return func(f *fabric, c *Config) {
+		c.Clock = clock
+		p := f.ports[c.ID]
+		var free time.Duration // when the line has nothing to send
+		p.carry = func(moved *atm.Cell) {
+			now := clock.Now()
+			free = max(free, now)
+			if free-now > time.Duration(queue)*cell {
+				return
+			}
+			free += cell
+			m := *moved
+			clock.AfterFunc(free-now+100*time.Microsecond, func() { p.deliver(&m) })
+		}
+	}
+}
+
+// A block gets through a queue that holds a hundredth of its cells.
+func TestShortQueues(t *testing.T) {
+	const size = 4 * MaxBlock
+	for _, queue := range []int{10, 50, 200, 1000} {
+		clock := atm.NewSimClock()
+		f := newFabric(t, 2, bottleneck(clock, queue))
+		a, b := f.nodes[0].NewSpace(), f.nodes[1].NewSpace()
+		m := make([]byte, size)
+		mustExport(t, b, "seg", m, access)
+		_, o := emulated(clock, func(o *Operation) { a.Import(o, "seg", 1, access, true) })
+		d := Desc(o.Handle())
+		data, back := pattern(size), make([]byte, size)
+		emulated(clock, func(o *Operation) { a.Write(o, d, 0, mem(data), size, 1, false) })
+		if e, _ := emulated(clock, func(o *Operation) { a.Fence(o, d) }); e != OK || !bytes.Equal(m, data) {
+			t.Errorf("a queue of %d cells: write: %v", queue, e)
+		}
+		if e, _ := emulated(clock, func(o *Operation) { a.Read(o, d, 0, mem(back), size, 1, false) }); e != OK || !bytes.Equal(back, data) {
+			t.Errorf("a queue of %d cells: read: %v", queue, e)
+		}
+		if n := f.nodes[1].Drops()[BadPDU]; queue < 1000 && n == 0 {
+			t.Errorf("a queue of %d cells has lost nothing", queue)
+		}
+	}
+}
