@@ -17,9 +17,10 @@ local cell = Proto("rmemcell", "ATM Cell with HEC")
 local OPS = {
   [1] = "write", [2] = "write", [3] = "read", [4] = "cas", [5] = "fadd", [6] = "swap", [7] = "notify",
   [8] = "ack", [9] = "data", [10] = "old", [11] = "connect", [12] = "reply", [13] = "disconnect",
+  [14] = "have",
 }
-local WRITE, WRITE_SHORT, READ, CAS, FADD, SWAP, NOTIFY, ACK, DATA, OLD, CONNECT, REPLY, DISCONNECT =
-  1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
+local WRITE, WRITE_SHORT, READ, CAS, FADD, SWAP, NOTIFY, ACK, DATA, OLD, CONNECT, REPLY, DISCONNECT, HAVE =
+  1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
 
 local STATUS = {
   [0] = "OK", [1] = "EDESC", [2] = "EPERM", [3] = "ERANGE", [4] = "EALIGN", [5] = "ESTALE", [6] = "EINHIBIT", [7] = "EFAULT",
@@ -45,6 +46,12 @@ local f = {
   length = ProtoField.uint64("rmem.length", "Length"),
   expected = ProtoField.uint64("rmem.expected", "Expected", base.HEX),
   operand = ProtoField.uint64("rmem.operand", "Operand", base.HEX),
+  requests = ProtoField.uint32("rmem.credit.requests", "Requests that may be unanswered"),
+  kib = ProtoField.uint32("rmem.credit.kib", "KiB of blocks that they may carry and ask for"),
+  position = ProtoField.uint32("rmem.position", "Position in the block"),
+  version = ProtoField.uint32("rmem.version", "Version of the protocol"),
+  next = ProtoField.uint32("rmem.next", "Next request that is missing"),
+  have = ProtoField.uint64("rmem.have", "Later requests that are here", base.HEX),
   old = ProtoField.uint64("rmem.old", "Old value", base.HEX),
   data = ProtoField.bytes("rmem.data", "Data"),
   id = ProtoField.uint32("rmem.id", "Identifier"),
@@ -134,6 +141,10 @@ local function reply(tree, op, status, data)
     tree:add_proto_expert_info(refused, "Refused: " .. (STATUS[status] or status))
     return OPS[op] .. ", refused: " .. (STATUS[status] or tostring(status))
   elseif op == ACK then
+    if data:len() == 4 then
+      tree:add(f.requests, data(0, 2))
+      tree:add(f.kib, data(2, 2))
+    end
     return "ack"
   elseif op == DATA then
     tree:add(f.length, UInt64(data:len())):set_generated()
@@ -146,10 +157,22 @@ local function reply(tree, op, status, data)
   return "old value 0x" .. data:uint64():tohex()
 end
 
+-- have shows what has come, said by the target; or, by the initiator, that all replies before seq have.
+local function have(tree, word, data, seq)
+  if data:len() == 4 then return "have all replies before " .. seq end
+  if data:len() ~= 8 then return wrong(tree, "have with " .. data:len() .. " bytes") end
+  local position = 8 * bit.band(bit.rshift(word, 14), 0x1fff)
+  tree:add(f.next, seq):set_generated()
+  tree:add(f.position, position):set_generated()
+  tree:add(f.have, data)
+  return "have all before " .. seq .. (position > 0 and ", of that " .. position .. " bytes" or "")
+end
+
 -- control shows a control message.
 local function control(tree, op, status, tvb)
   if tvb:len() ~= 28 then return wrong(tree, "a control message has 28 bytes") end
   tree:add(f.status, tvb(0, 4))
+  tree:add(f.version, tvb(0, 4), bit.band(tvb(0, 4):uint(), 0x3fff))
   tree:add(f.id, tvb(4, 4))
   local text = OPS[op] .. " " .. tvb(4, 4):uint()
   local granted = rights_name(tvb(16, 4):uint())
@@ -183,17 +206,26 @@ local function message(tree, tvb, seq)
   local status, low = bit.band(bit.rshift(word, 19), 0xff), bit.band(word, 0x3fff)
   tree:add(f.op, tvb(0, 4))
   if op >= CONNECT and op <= DISCONNECT and block then return control(tree, op, status, tvb) end
+  if op == HAVE and not block then return have(tree, word, tvb(4), seq), seq end
   if not OPS[op] or op > OLD then return wrong(tree, "operation " .. op), seq end
   tree:add(f.notify, tvb(0, 4))
-  if op >= ACK then
+  if block then
+    status = 0 -- its place is the position's; refusals are cells
+  elseif op >= ACK then
     tree:add(f.status, tvb(0, 4))
-    if not block and seq ~= low then return wrong(tree, "a reply of number " .. low), seq end
+    if seq ~= low then return wrong(tree, "a reply of number " .. low), seq end
   end
+  local part = ""
   local data, length, offset, where = tvb(4), nil, UInt64(bit.band(word, 0x07ffffff)), tvb(0, 4)
   if block then
     if tvb:len() < 16 then return wrong(tree, "a block of " .. tvb:len() .. " bytes") end
     seq = low
     tree:add(f.seq, tvb(0, 4), seq)
+    local position = 8 * bit.band(bit.rshift(word, 14), 0x1fff)
+    if position > 0 then
+      tree:add(f.position, tvb(0, 4), position)
+      part = " (the part from byte " .. position .. ")"
+    end
     length, offset, where = tvb(4, 6):uint64(), tvb(10, 6):uint64(), tvb(10, 6)
     tree:add(f.length, tvb(4, 6), length)
     data = tvb:len() > 16 and tvb(16) or tvb(0, 0)
@@ -206,7 +238,7 @@ local function message(tree, tvb, seq)
     text = request(tree, op, notify, data, length, "at offset " .. tostring(offset))
     if notify and op ~= NOTIFY then text = text .. ", notify" end
   end
-  return text, seq
+  return text .. part, seq
 end
 
 local function describe(pinfo, tree, vc, text, seq)
