@@ -639,3 +639,53 @@ func TestHostileThirdNode(t *testing.T) {
 		t.Errorf("%d circuits, want 1", len(f.nodes[1].targets))
 	}
 }
+
+// Control messages that come again, or late, change nothing that was done since.
+func TestControlAgain(t *testing.T) {
+	e := newEnemy(t)
+	r, _ := e.f.names.Lookup(1, "rw")
+	_, vc, err := e.f.ports[0].Open(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	connect := message{op: OpConnect, version: Version, segment: r.Segment, generation: r.Generation, rights: Read, remote: vc}
+	disconnect := message{op: OpDisconnect, version: Version, id: 77, remote: vc}
+	for i, c := range []struct {
+		m       message
+		id, of  uint32 // of the message; of the CONNECT that a DISCONNECT names
+		status  Error
+		circuit uint32 // the id of the CONNECT of the circuit that there is then; 0: none
+	}{
+		{connect, 109, 0, OK, 109},
+		{connect, 109, 0, OK, 109}, // the REPLY was lost
+		{disconnect, 110, 108, OK, 109},
+		{connect, 111, 0, OK, 111}, // DISCONNECT was lost, and the VC is used again
+		{connect, 109, 0, EINVAL, 111},
+		{disconnect, 110, 109, OK, 111},
+		{disconnect, 112, 111, OK, 0},
+		{disconnect, 112, 111, OK, 0}, // the REPLY was lost
+	} {
+		e.answers = nil
+		m := c.m
+		m.id = c.id
+		if m.op == OpDisconnect {
+			m.segment = c.of
+		}
+		var b [controlSize]byte
+		m.put(&b)
+		e.pdu(atm.VC{VCI: ControlVCI(0)}, b[:])
+		if len(e.answers) != 1 {
+			t.Fatalf("message %d: %d answers", i, len(e.answers))
+		}
+		if reply, ok := parseMessage(e.answers[0].Payload()[:controlSize]); !ok || reply.id != c.id || statusError(reply.status) != c.status {
+			t.Errorf("message %d: answer %+v, want id %d, %v", i, reply, c.id, c.status.Name())
+		}
+		circuit := uint32(0)
+		if a := e.victim.circuits.lookup(vc); a != nil {
+			circuit = a.end.(*target).connect
+		}
+		if circuit != c.circuit {
+			t.Errorf("message %d: circuit %d is there, want %d", i, circuit, c.circuit)
+		}
+	}
+}
