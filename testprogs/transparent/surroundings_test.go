@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -170,9 +171,20 @@ func TestTwoNodes(t *testing.T) {
 			t.Errorf("%s: a guest has %s files, without rmemrun %s", name, b, natively)
 		}
 	}
+	// Real programs, which know nothing of the other.
+	shell := program{argv: []string{"/bin/bash", "-c", `seq 1 100000 | sort -rn | md5sum; sh -c 'kill -9 $$'; echo $?`}}
+	plain, both := execute(t, dir, shell, nil), execute(t, dir, shell, []string{rmemrun(), "-n", "2"})
+	if want := strings.Split(plain.stdout+plain.stdout, "\n"); !slices.Equal(sorted(strings.Split(both.stdout, "\n")), sorted(want)) || both.status != 0 {
+		t.Errorf("two nodes: status %d, output %q; one without rmemrun: %q", both.status, both.stdout, plain.stdout)
+	}
 	// The first that fails gives the status and ends the other.
 	o = execute(t, dir, program{argv: []string{"/bin/sh", "-c", `[ $RMEM_NODE = 1 ] && exit 9; sleep 1000 & wait`}}, []string{rmemrun(), "-n", "2"})
 	if o.status != 9 {
 		t.Errorf("status %d, want node 1's 9", o.status)
 	}
+}
+
+func sorted(lines []string) []string {
+	slices.Sort(lines)
+	return lines
 }

@@ -13,7 +13,7 @@ kill -KILL %%; wait %%; echo "status $?"
 (kill -TSTP $BASHPID; echo continued; exit 4) &
 until [[ $(jobs -s | wc -l) = 1 ]]; do sleep 0.01; done
 fg >/dev/null; echo "status $?"
-[[ $(ps -o pgid= -p $$) != $(sh -c 'ps -o pgid= -p $$') ]] && echo 'a group of its own'
+[[ $(cut -d' ' -f5 /proc/$$/stat) != $(sh -c 'cut -d" " -f5 /proc/$$/stat') ]] && echo 'a group of its own'
 coproc cat
 echo through >&"${COPROC[1]}"; read -r line <&"${COPROC[0]}"; echo "$line"
 exec {COPROC[1]}>&-; wait
