@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,7 +23,7 @@ func (e *engine) cloned(t *Thread, what int) {
 		// That is its next event, which will look for the child.
 		return
 	}
-	flags := e.cloneFlags(t)
+	flags := cloneFlags(t.tid)
 	if e.threads[int(msg)] == nil && !e.born(t, int(msg), flags) {
 		return
 	}
@@ -87,7 +88,7 @@ func (e *engine) bereave(t *Thread) {
 	default:
 		return // not even in the call
 	}
-	flags := e.cloneFlags(t)
+	flags := cloneFlags(t.tid)
 	dir, parent := "/proc", t.process.pid
 	switch {
 	case flags&unix.CLONE_THREAD != 0:
@@ -127,11 +128,53 @@ func statusNumber(tid int, field string) int {
 	return n
 }
 
-// cloneFlags returns what the thread, stopped behind the creation of a child, asked
-// the kernel for.
-func (e *engine) cloneFlags(t *Thread) uint64 {
+// arrived handles the first stop of a tracee that nobody has told of yet. Its
+// parent's event is to follow, unless the parent asked for CLONE_UNTRACED and
+// CLONE_PTRACE together: then the child is traced and there is no event.
+func (e *engine) arrived(tid int, ws unix.WaitStatus) {
+	e.orphans[tid] = ws
+	flags := cloneFlags(tid)
+	if flags&unix.CLONE_UNTRACED == 0 {
+		return
+	}
+	parent := e.parentOf(tid)
+	if parent == nil || flags&unix.CLONE_PARENT != 0 {
+		// Whose memory it has cannot be told. It goes as CLONE_UNTRACED says.
+		delete(e.orphans, tid)
+		_ = ptrace(unix.PTRACE_DETACH, tid, 0, 0)
+		return
+	}
+	if flags&unix.CLONE_VFORK != 0 {
+		parent.vforking = true
+	}
+	e.born(parent, tid, flags)
+}
+
+// parentOf returns the thread whose child a tracee is, or one of the process that
+// a thread belongs to; nil if it is not known.
+func (e *engine) parentOf(tid int) *Thread {
+	pid := statusNumber(tid, "Tgid")
+	if pid == tid {
+		pid = statusNumber(tid, "PPid")
+	}
+	var parent *Thread
+	for _, t := range e.threads {
+		if t.process.pid != pid {
+			continue
+		}
+		children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, t.tid))
+		if parent == nil || slices.Contains(strings.Fields(string(children)), strconv.Itoa(tid)) {
+			parent = t
+		}
+	}
+	return parent
+}
+
+// cloneFlags returns what a thread, stopped behind the creation of a child, asked
+// the kernel for. The child, which has its parent's registers, gives the same.
+func cloneFlags(tid int) uint64 {
 	var r unix.PtraceRegs
-	if errno := getRegs(t.tid, &r); errno != 0 {
+	if errno := getRegs(tid, &r); errno != 0 {
 		return 0
 	}
 	switch r.Orig_rax {
@@ -141,7 +184,7 @@ func (e *engine) cloneFlags(t *Thread) uint64 {
 		return r.Rdi
 	case unix.SYS_CLONE3:
 		var flags [8]byte
-		if _, err := t.space.Read(r.Rdi, flags[:]); err == nil {
+		if readTwo(tid, flags[:], r.Rdi, nil, 0) == len(flags) {
 			return binary.LittleEndian.Uint64(flags[:])
 		}
 	}

@@ -12,3 +12,8 @@ func TestKilledWhileCreating(t *testing.T) {
 		t.Errorf("%d address spaces did not end", h.spaces)
 	}
 }
+
+// The tracer is not told of these children.
+func TestUntracedChildren(t *testing.T) {
+	want(t, newEcho(), 0, "exit 5\nexit 5\nexit 5\nexit 5\nexit 5\n2 in our memory\n", fixture(t, "untraced"))
+}

@@ -194,7 +194,7 @@ func (e *engine) dispatch(ev event) {
 		// A child whose parent has not told of it, or the last word of a thread
 		// that vanished when another one executed a program.
 		if ws.Stopped() {
-			e.orphans[ev.tid] = ws
+			e.arrived(ev.tid, ws)
 		}
 		return
 	}
