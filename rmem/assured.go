@@ -58,14 +58,21 @@ func parseCredit(b []byte) credit {
 // on a network that delivers at once, this looks at one number and no clock. c.send is held.
 func (c *initiator) watch(f *flight) {
 	if f.form == single && c.replied.Load() > f.seq {
+		if !c.prompt {
+			c.prompt = true
+		}
 		return
 	}
 	c.replies.Lock()
 	defer c.replies.Unlock()
 	f.sending = false
 	if f.answered {
+		c.prompt = true
 		freeBody(&f.body)
 		return
+	}
+	if c.prompt {
+		c.peer.path.prompt()
 	}
 	now := c.node.clock.Now()
 	if !f.timed {
@@ -92,6 +99,7 @@ func (c *initiator) overdue() *flight {
 func (c *initiator) resend(f *flight) {
 	f.again, f.asked, f.passed = true, false, 0
 	c.again++
+	c.disturbed = c.node.clock.Now()
 }
 
 // lose is resend of a request that is believed to be lost. c.replies is held.
@@ -160,7 +168,9 @@ func (c *initiator) expire() {
 func (c *initiator) timely(f *flight) {
 	c.hear()
 	c.peer.path.through(f.cells(), f.weight > 0 && f.tries == 0)
-	if f.tries == 0 { // else nobody knows to which of its copies it is the reply (Karn)
+	// Of what was sent again nobody knows to which of its copies this is the reply (Karn); and what was sent before something else
+	// was lost may have waited for that at the target.
+	if f.tries == 0 && (c.disturbed == 0 || f.first > c.disturbed) {
 		c.peer.path.measure(c.heard - f.first)
 	}
 }

@@ -39,9 +39,10 @@ type initiator struct {
 
 	// send is held while requests leave, which keeps them in order. On a
 	// network that delivers at once, replies come while it is held.
-	send  sync.Mutex
-	cell  atm.Cell
-	parts parts
+	send   sync.Mutex
+	cell   atm.Cell
+	parts  parts
+	prompt bool // a reply has come before the network's Send returned
 
 	// resume asks whoever holds send to look at the queue again.
 	resume atomic.Bool
@@ -69,6 +70,7 @@ type initiator struct {
 	timer     timer
 	heard     time.Duration // when something new came from the target
 	inVain    int           // time-outs since
+	disturbed time.Duration // when something was last sent again
 }
 
 type circuitState uint8

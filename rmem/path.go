@@ -40,6 +40,13 @@ func (p *path) measure(rtt time.Duration) {
 	p.srtt += (rtt - p.srtt) / 8
 }
 
+// prompt says that replies come before Send returns, which takes no time that is measured: one that does not is lost.
+func (p *path) prompt() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.measured = true
+}
+
 // timeout is how long a reply may take; in vain tells how many times that has passed without anything new from the peer.
 func (p *path) timeout(inVain int) time.Duration {
 	p.mu.Lock()

@@ -197,6 +197,9 @@ func (f *fabric) join(l Link, a, b plug, config fabricConfig) (*cable, error) {
 	for i := range c.ways {
 		w := &c.ways[i]
 		w.Way = l.Ways[i]
+		if w.Delay == 0 && w.unreliable() {
+			w.Delay = leastDelay
+		}
 		to, err := f.far(c, i)
 		if err != nil {
 			return nil, err
