@@ -95,8 +95,7 @@ func emulated(clock *atm.SimClock, begin func(*Operation)) (Error, *Operation) {
 func script(clock *atm.SimClock, step func(n int, o *Operation) bool) {
 	o := new(Operation)
 	n := 0
-	var goOn func()
-	goOn = func() {
+	goOn := func() {
 		for step(n, o) {
 			n++
 			if !o.Done() {
@@ -129,8 +128,7 @@ func TestExactlyOnce(t *testing.T) {
 				var d Desc
 				o := new(Operation)
 				done := -1 // how many increments
-				var goOn func()
-				goOn = func() {
+				goOn := func() {
 					if e := o.Result(); e != OK {
 						t.Errorf("node %d, increment %d: %v", i, done, e)
 						return

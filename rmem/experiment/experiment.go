@@ -130,8 +130,7 @@ func (l load) throughput(loss float64) (float64, error) {
 	begun, begin, end := 0, p.clock.Now(), time.Duration(0)
 	failure := rmem.OK
 	o.Reset()
-	var goOn func()
-	goOn = func() {
+	goOn := func() {
 		for begun <= l.count { // the last is the fence
 			if begun > 0 {
 				if !o.Done() {
