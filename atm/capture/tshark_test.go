@@ -194,7 +194,7 @@ var blocks = []struct {
 
 func TestBlocks(t *testing.T) {
 	w, b := begin(t, ERF)
-	w.aal5 = func(vc atm.VC) bool { return vc.VCI < 34 || odd(vc) }
+	w.aal5 = func(port string, vc atm.VC) bool { return vc.VCI < 34 || odd(port, vc) }
 	for _, m := range blocks {
 		for _, c := range block(t, m.vci, m.digits, m.zeros) {
 			w.Cell(0, "node1", In, c, "")

@@ -76,9 +76,9 @@ type Config struct {
 	Link Link
 	// Start is the time of day of a cell at time 0.
 	Start time.Time
-	// AAL5 reports whether a circuit carries AAL5. With ERF, its PDUs are
+	// AAL5 reports whether a circuit, as it is called at a port, carries AAL5. With ERF, its PDUs are
 	// written too. Nil: no circuit does.
-	AAL5 func(atm.VC) bool
+	AAL5 func(port string, vc atm.VC) bool
 	// Ports are the names of the first interfaces, at least one. Others are added
 	// when their first cell comes.
 	Ports []string
@@ -93,7 +93,7 @@ const bufferSize = 64 << 10
 type Writer struct {
 	link  Link
 	start time.Time
-	aal5  func(atm.VC) bool
+	aal5  func(string, atm.VC) bool
 
 	mu     sync.Mutex
 	file   *pcapgo.NgWriter
@@ -117,7 +117,7 @@ func NewWriter(w io.Writer, cfg Config) (*Writer, error) {
 	}
 	c := &Writer{link: cfg.Link, start: cfg.Start, aal5: cfg.AAL5, ports: map[string]int{}}
 	if c.aal5 == nil || cfg.Link != ERF {
-		c.aal5 = func(atm.VC) bool { return false }
+		c.aal5 = func(string, atm.VC) bool { return false }
 	}
 	c.pdus.open = map[circuit]*pdu{}
 	var options pcapgo.NgWriterOptions
@@ -197,7 +197,7 @@ func (w *Writer) cell(t time.Duration, port string, dir Direction, c *atm.Cell, 
 		return w.write(&p, c[:], len(c))
 	}
 	whole := (*pdu)(nil)
-	if p.sound && c.PT().User() && w.aal5(c.VC()) && !w.pdus.off {
+	if p.sound && c.PT().User() && w.aal5(port, c.VC()) && !w.pdus.off {
 		if whole = w.pdus.add(circuit{n, dir, c.VC()}, c); w.pdus.off {
 			p.comments[1] = "too many PDUs are unfinished: from here on there are cells only"
 		}

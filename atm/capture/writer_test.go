@@ -21,7 +21,7 @@ import (
 var start = time.Date(1993, 5, 1, 12, 0, 0, 123456789, time.UTC)
 
 // odd circuits carry AAL5, as those of the remote memory protocol.
-func odd(vc atm.VC) bool { return vc.VCI&1 == 1 }
+func odd(_ string, vc atm.VC) bool { return vc.VCI&1 == 1 }
 
 // begin begins a capture into memory.
 func begin(t testing.TB, link Link) (*Writer, *bytes.Buffer) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,6 +76,7 @@ type captureView struct {
 	w      *capture.Writer // nil: it has not begun
 	first  int             // of the nodes
 	ports  []string        // of the nodes, in their order
+	inner  map[string]bool // links between switches: "west>south"
 }
 
 // captureView opens what a capture is written to, the value of --capture.
@@ -107,7 +109,12 @@ func (v *captureView) begin(first, nodes, total int) (err error) {
 	}
 	v.w, err = capture.NewWriter(v.out, capture.Config{
 		Link: v.link, Start: time.Now(), Ports: v.ports,
-		AAL5: func(vc atm.VC) bool { return carriesAAL5(vc, total) },
+		AAL5: func(port string, vc atm.VC) bool {
+			if v.inner[port] { // a circuit has a pair of VCs there, control circuits too
+				return vc.VCI&1 == 1
+			}
+			return carriesAAL5(vc, total)
+		},
 	})
 	return err
 }
@@ -139,7 +146,32 @@ func (v *captureView) beside(observer func(*runtime.Event), done func() error) (
 	}, func() error { return errors.Join(done(), v.close()) }
 }
 
+// links tells which links the job has.
+func (v *captureView) links(t *runtime.Topology) {
+	v.inner = map[string]bool{}
+	for _, l := range t.Links {
+		if slices.Contains(t.Switches, l.Ends[0]) && slices.Contains(t.Switches, l.Ends[1]) {
+			v.inner[direction(l.Ends[0], l.Ends[1])] = true
+			v.inner[direction(l.Ends[1], l.Ends[0])] = true
+		}
+	}
+}
+
+// direction is what the interface of one direction of a link is called.
+func direction(from, to string) string { return from + ">" + to }
+
 func (v *captureView) observe(e *runtime.Event) {
+	if e.Kind == runtime.OnLink && e.Link.Cell != nil {
+		port := direction(e.Link.From, e.Link.To)
+		switch e.Link.What {
+		case runtime.LinkSent:
+			v.w.Cell(e.Time, port, capture.Out, e.Link.Cell, "")
+		case runtime.LinkReceived:
+			v.w.Cell(e.Time, port, capture.In, e.Link.Cell, "")
+		case runtime.LinkDropped:
+			v.w.Cell(e.Time, port, capture.In, e.Link.Cell, e.Link.Drop.String())
+		}
+	}
 	if e.Kind != runtime.Network || e.Net.Cell == nil {
 		return
 	}

@@ -19,6 +19,7 @@ import (
 	"rmemrun/atm"
 	"rmemrun/atm/capture"
 	"rmemrun/rmem"
+	"rmemrun/runtime"
 )
 
 func TestParseCaptureTarget(t *testing.T) {
@@ -366,5 +367,45 @@ func TestCaptureBrokenPipe(t *testing.T) {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 125 || !strings.Contains(stderr.String(), "broken pipe") {
 		t.Errorf("%v\n%s", err, &stderr)
+	}
+}
+
+// Each direction of a link is an interface, and a cell that a link drops says why. Between switches a low even VCI is no control circuit's.
+func TestCaptureOfLinks(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "links.pcapng")
+	v, err := (&app{}).captureView(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.links(&runtime.Topology{Switches: []string{"west", "south"}, Links: []runtime.Link{{Ends: [2]string{"west", "south"}}, {Ends: [2]string{"0", "west"}}}})
+	if err := v.begin(0, 2, 2); err != nil {
+		t.Fatal(err)
+	}
+	if !v.inner["south>west"] || v.inner["0>west"] {
+		t.Errorf("links between switches: %v", v.inner)
+	}
+	var c atm.Cell
+	c.SetHeader(atm.Header{VC: atm.VC{VCI: 32}})
+	for _, e := range []runtime.LinkEvent{
+		{What: runtime.LinkSent, From: "west", To: "south", Cell: &c},
+		{What: runtime.LinkDropped, From: "west", To: "south", Cell: &c, Drop: atm.DropLoss},
+		{What: runtime.LinkFailed, From: "0", To: "west"},
+	} {
+		v.observe(&runtime.Event{Kind: runtime.OnLink, Link: &e})
+	}
+	if err := v.close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"west>south", "dropped: " + atm.DropLoss.String()} {
+		if !bytes.Contains(b, []byte(want)) {
+			t.Errorf("the capture does not have %q", want)
+		}
+	}
+	if bytes.Contains(b, []byte("0>west")) {
+		t.Error("a link without cells is an interface")
 	}
 }

@@ -118,10 +118,14 @@ func (a *app) runJob(c *cobra.Command, f *runFlags, args []string) error {
 		return err
 	}
 	stdout := a.stdout
-	if c.Flags().Changed("capture") {
+	captures := c.Flags().Changed("capture")
+	if captures {
 		v, err := a.captureView(f.capture)
 		if err != nil {
 			return errors.Join(err, done())
+		}
+		if topology != nil {
+			v.links(topology)
 		}
 		if joined != nil {
 			joined.Joined = func(first, total int) error { return v.begin(first, nodes, total) }
@@ -136,7 +140,7 @@ func (a *app) runJob(c *cobra.Command, f *runFlags, args []string) error {
 	job := &runtime.Job{
 		Programs: programs, Stdin: a.stdin, Stdout: stdout, Stderr: a.stderr,
 		Label: f.label, Engine: f.engine, Observer: view, Log: a.log(),
-		Topology: topology, Seed: f.network.seed, Join: joined,
+		Topology: topology, LinkCells: captures, Seed: f.network.seed, Join: joined,
 	}
 	stop := func() {}
 	job.Monitor = func(m *runtime.NetworkMonitor) { stop = serveLive(m, job.Log) }
