@@ -477,6 +477,7 @@ func TestDropsAreTold(t *testing.T) {
 		const cells = 1000
 		for n = range cells {
 			s.ports[0].Send(cell(controlVC(1), 0))
+			s.clock.Run(s.clock.Now() + leastDelay) // a lost cell is told of when it would have arrived
 		}
 		r := (&NetworkMonitor{s.fabric}).Report(true)
 		for _, l := range r.Links {
