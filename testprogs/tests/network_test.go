@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"rmemrun/runtime"
@@ -11,27 +12,30 @@ import (
 
 // A network is one on which much goes wrong.
 type network struct {
-	name string
-	word string // of the topology
-	ways string // of all links
-	cut  string // the one link that is cut, if that is not empty; all others stay
+	name  string
+	word  string // of the topology
+	ways  string // of all links
+	cut   string // the one link that is cut, if that is not empty; all others stay
+	fault string // what drops cells, with at least one seed
+	long  bool   // it takes many cells to meet one that is lost
 }
 
 // networks are what programs have to get the right result over. Each link has a delay, so that cells are under way.
 var networks = []network{
 	{name: "no loss", word: "star", ways: "delay=20us"},
-	{name: "loss 1e-4", word: "star", ways: "delay=20us,loss=1e-4"},
-	{name: "loss 1e-2", word: "star", ways: "delay=20us,loss=1e-2"},
-	{name: "loss 1e-1", word: "star", ways: "delay=20us,loss=1e-1"},
-	{name: "bursts", word: "star", ways: "delay=20us,burst={enter=1e-3,leave=0.2,loss=1}"},
+	{name: "loss 1e-4", word: "star", ways: "delay=20us,loss=1e-4", fault: "loss", long: true},
+	{name: "loss 1e-2", word: "star", ways: "delay=20us,loss=1e-2", fault: "loss"},
+	{name: "loss 1e-1", word: "star", ways: "delay=20us,loss=1e-1", fault: "loss"},
+	{name: "bursts", word: "star", ways: "delay=20us,burst={enter=1e-3,leave=0.2,loss=1}", fault: "loss"},
 	{name: "bit errors", word: "line", ways: "delay=20us,header-errors=1e-5,payload-errors=1e-5"},
 	{name: "duplication", word: "ring", ways: "delay=20us,duplicate=0.05"},
 	{name: "reordering", word: "mesh", ways: "delay=20us,reorder=0.05,reorder-delay=300us"},
 	{name: "rate", word: "fattree", ways: "rate=OC-3,delay=10us"},
-	{name: "2 s cut", word: "star", ways: "delay=20us,cut=50ms..2050ms"},
+	{name: "2 s cut", word: "star", ways: "delay=20us,cut=3ms..2003ms", fault: "cut"},
 	{name: "cut and led around", word: "ring", ways: "delay=20us", cut: "s0-s1"},
 	{name: "everything", word: "ring", cut: "s1-s2",
-		ways: "rate=OC-12,delay=20us,jitter=10us,loss=0.005,header-errors=1e-6,payload-errors=1e-6,misinsert=1e-4,duplicate=0.01,reorder=0.01,reorder-delay=200us"},
+		fault: "loss",
+		ways:  "rate=OC-12,delay=20us,jitter=10us,loss=0.005,header-errors=1e-6,payload-errors=1e-6,misinsert=1e-4,duplicate=0.01,reorder=0.01,reorder-delay=200us"},
 }
 
 func (n network) topology(t *testing.T, nodes int) *runtime.Topology {
@@ -46,7 +50,7 @@ func (n network) topology(t *testing.T, nodes int) *runtime.Topology {
 	for i := range top.Links {
 		if l := &top.Links[i]; l.Name == n.cut {
 			for w := range l.Ways {
-				if err := runtime.ParseWay("cut=20ms..2020ms", &l.Ways[w]); err != nil {
+				if err := runtime.ParseWay("cut=3ms..2003ms", &l.Ways[w]); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -60,14 +64,14 @@ func (n network) topology(t *testing.T, nodes int) *runtime.Topology {
 func TestNetworks(t *testing.T) {
 	const nodes = 4
 	programs := []struct {
-		source, args string
-		right        string // what each line of the output looks like
-		lines        int    // how many there are
+		source, args, long string
+		right              string // what each line of the output looks like
+		lines              int    // how many there are
 	}{
-		{"jacobi.c", "16 6", `^16 x 16 points, 6 steps, 4 nodes: equal to one node alone, to the bit; `, 1},
-		{"counter.c", "8", `^locked 32, swapped 32, added 32, of 32$`, 1},
-		{"names.c", "16", `^node \d: home of \d+ names, found all 16$`, nodes},
-		{"alltoall.c", "15", `^node \d: 4 actors x 15 operations, all right; `, nodes},
+		{"jacobi.c", "16 6", "16 200", `^16 x 16 points, \d+ steps, 4 nodes: equal to one node alone, to the bit; `, 1},
+		{"counter.c", "8", "80", `^(locked 32, swapped 32, added 32, of 32|locked 320, swapped 320, added 320, of 320)$`, 1},
+		{"names.c", "16", "200", `^node \d: home of \d+ names, found all (16|200)$`, nodes},
+		{"alltoall.c", "15", "300", `^node \d: 4 actors x (15|300) operations, all right; `, nodes},
 	}
 	seeds := uint64(10)
 	if testing.Short() {
@@ -80,10 +84,24 @@ func TestNetworks(t *testing.T) {
 			if testing.Short() && n.name != "loss 1e-2" && n.name != "cut and led around" && n.name != "everything" {
 				continue
 			}
+			args := p.args
+			if n.long {
+				args = p.long
+			}
+			var dropped atomic.Int64 // by the fault, with all seeds
+			t.Cleanup(func() {
+				if n.fault != "" && dropped.Load() == 0 && !t.Failed() {
+					t.Errorf("%s, %s: no cell was dropped because of %s: nothing was tested", p.source, n.name, n.fault)
+				}
+			})
 			for seed := range seeds {
 				t.Run(fmt.Sprintf("%s/%s/seed %d", p.source, n.name, seed+1), func(t *testing.T) {
 					t.Parallel()
-					status, stdout, stderr := runOver(t, n.topology(t, nodes), seed+1, program, nodes, strings.Fields(p.args)...)
+					status, stdout, stderr := runOver(t, n.topology(t, nodes), seed+1, func(e *runtime.Event) {
+						if e.Kind == runtime.OnLink && e.Link.What == runtime.LinkDropped && e.Link.Drop.String() == n.fault {
+							dropped.Add(1)
+						}
+					}, program, nodes, strings.Fields(args)...)
 					all := lines(stdout)
 					for _, line := range all {
 						if !right.MatchString(line) {
@@ -108,7 +126,7 @@ func TestAdders(t *testing.T) {
 	}
 	n := network{word: "star", ways: "delay=20us,loss=0.01"}
 	program := compile(t, "fixtures/adders.c", static)
-	status, stdout, stderr := runOver(t, n.topology(t, nodes), 1, program, nodes, fmt.Sprint(each))
+	status, stdout, stderr := runOver(t, n.topology(t, nodes), 1, nil, program, nodes, fmt.Sprint(each))
 	if want := fmt.Sprintln(nodes * each); status != 0 || stdout != want || stderr != "" {
 		t.Errorf("status %d, the word is %q, want %q\n%s", status, stdout, want, stderr)
 	}

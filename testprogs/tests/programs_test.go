@@ -53,11 +53,11 @@ func compile(t *testing.T, source string, s style) string {
 // run runs a program on nodes nodes, and returns its exit status and what it wrote.
 func run(t *testing.T, program string, nodes int, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
-	return runOver(t, nil, 0, program, nodes, args...)
+	return runOver(t, nil, 0, nil, program, nodes, args...)
 }
 
 // runOver is run over a topology.
-func runOver(t *testing.T, topology *runtime.Topology, seed uint64, program string, nodes int, args ...string) (status int, stdout, stderr string) {
+func runOver(t *testing.T, topology *runtime.Topology, seed uint64, observer func(*runtime.Event), program string, nodes int, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	if goruntime.GOARCH != "amd64" {
 		t.Skip("guests run on x86-64 only")
@@ -87,6 +87,7 @@ func runOver(t *testing.T, topology *runtime.Topology, seed uint64, program stri
 		Stderr:   errs,
 		Topology: topology,
 		Seed:     seed,
+		Observer: observer,
 	}
 	result, err := job.Run()
 	if err != nil {
