@@ -45,12 +45,21 @@ func TestLive(t *testing.T) {
 	if _, err := askLive(pid, liveRequest{Command: "link", Link: "s0-s1", Down: true}); err != nil {
 		t.Error(err)
 	}
-	answer, err = askLive(pid, liveRequest{Command: "ping", From: "n0", To: "1", Timeout: time.Second})
-	if err != nil {
-		t.Fatal(err)
+	// The cut is noticed a moment later: until circuits are led around, loopbacks are lost.
+	answered := func(h []runtime.Hop) bool {
+		return len(h) > 0 && h[len(h)-1].Name == "n1" && h[len(h)-1].Answered
 	}
-	if h := answer.Hops; len(h) == 0 || h[len(h)-1].Name != "n1" || !h[len(h)-1].Answered {
-		t.Errorf("the hops are %+v", h)
+	for try := 0; ; try++ {
+		answer, err = askLive(pid, liveRequest{Command: "ping", From: "n0", To: "1", Timeout: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answered(answer.Hops) {
+			break
+		}
+		if try == 20 {
+			t.Fatalf("the hops are %+v", answer.Hops)
+		}
 	}
 	for _, q := range []liveRequest{
 		{Command: "dance"}, {Command: "link", Link: "x"}, {Command: "ping", From: "n0", To: "n0"}, {Command: "ping", From: "n7", To: "n0"}, {Command: "ping", From: "n0", To: "-1"},
