@@ -75,13 +75,9 @@ func (a *app) net(c *cobra.Command, f *netFlags, args []string) error {
 		if f.cut != "" || f.repair != "" || f.watch > 0 {
 			return usage("--cut, --repair and --watch are for a run: give its process number")
 		}
-		t, err := f.load(f.nodes)
+		m, err := f.plan(f.nodes)
 		if err != nil {
 			return err
-		}
-		m, err := runtime.PlanNetwork(t, f.seed)
-		if err != nil {
-			return failed("%w", err)
 		}
 		defer m.Close()
 		return a.showNet(f, m.Report(f.circuits), nil)

@@ -66,13 +66,9 @@ func (a *app) ping(c *cobra.Command, f *pingFlags, to string) error {
 		}
 		hops = answer.Hops
 	} else {
-		t, err := f.load(f.nodes)
+		m, err := f.plan(f.nodes)
 		if err != nil {
 			return err
-		}
-		m, err := runtime.PlanNetwork(t, f.seed)
-		if err != nil {
-			return failed("%w", err)
 		}
 		defer m.Close()
 		answer := answerFrom(m, request)

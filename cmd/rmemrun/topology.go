@@ -65,3 +65,16 @@ func (f *topologyFlags) load(nodes int) (t *runtime.Topology, err error) {
 	})
 	return t, err
 }
+
+// plan builds the network that a run of so many nodes would have, without guests, to be looked at.
+func (f *topologyFlags) plan(nodes int) (*runtime.NetworkMonitor, error) {
+	t, err := f.load(nodes)
+	if err != nil {
+		return nil, err
+	}
+	m, err := runtime.PlanNetwork(t, f.seed)
+	if err != nil {
+		return nil, failed("%w", err)
+	}
+	return m, nil
+}
