@@ -23,6 +23,7 @@ const (
 	Wait                  // wait for a notification
 	Node                  // the number of this node
 	Nodes                 // the number of nodes
+	Poll                  // take in what has arrived for own segments
 )
 
 // Flags modify an operation.
@@ -86,6 +87,7 @@ var ops = [...]struct {
 		{FieldP, "seg", KindInt}, {FieldV, "event", KindAddress}, {FieldA, "timeout_ms", KindInt}}},
 	Node:  {"node", 0, sizeNone, nil},
 	Nodes: {"nodes", 0, sizeNone, nil},
+	Poll:  {"poll", 0, sizeNone, nil},
 }
 
 // Ops returns every operation, in the order of its number.

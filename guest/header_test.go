@@ -100,7 +100,7 @@ func remote(t *testing.T, path string) map[string][]decode.Instruction {
 
 // wantOps is what each function of testdata/ops.c consists of.
 var wantOps = map[string]string{
-	"op_node": "node", "op_nodes": "nodes",
+	"op_node": "node", "op_nodes": "nodes", "op_poll": "poll",
 	"op_export": "export", "op_revoke": "revoke", "op_inhibit": "inhibit",
 	"op_import": "import", "op_release": "release",
 	"op_fence": "fence", "op_fence_every": "fence", "op_notify": "notify", "op_wait": "wait",
@@ -195,7 +195,7 @@ func TestEmitted(t *testing.T) {
 func TestOperands(t *testing.T) {
 	const base, offset = "0x7a00000012345678", "0x8877665544332211"
 	want := []string{
-		"node", "nodes",
+		"node", "nodes", "poll",
 		"export name=NAME name_length=5 base=" + base + " length=0x123456789a rights=9",
 		"import name=NAME name_length=5 node=6 rights=4 timeout_ms=-1",
 		"import name=NAME name_length=5 node=6 rights=4 timeout_ms=0",

@@ -84,6 +84,7 @@
 #define RMEM_OP_WAIT 13
 #define RMEM_OP_NODE 14
 #define RMEM_OP_NODES 15
+#define RMEM_OP_POLL 16
 
 /*
  * ---- The instruction ---------------------------------------------------------------------------------------------
@@ -569,6 +570,18 @@ static inline int rmem_wait(rmem_seg seg, rmem_event *ev, int timeout_ms)
 {
 	rmem_guard_();
 	RMEM_VAP_(RMEM_OP_WAIT, ev, timeout_ms, seg);
+	return (int)result_;
+}
+
+/*
+ * For loops that wait for this program's memory to change: while (*flag != x) rmem_poll(). Takes in the operations of
+ * others on this node's segments that have arrived, and lets other threads and nodes go on. Returns how many it took in,
+ * 0 or more; under an engine that takes everything in by itself, always 0. No operation needs it to take effect.
+ */
+static inline int rmem_poll(void)
+{
+	rmem_guard_();
+	RMEM_NONE_(RMEM_OP_POLL);
 	return (int)result_;
 }
 

@@ -126,6 +126,8 @@ func (n *node) begin(c *trap.Call, sp *space, x *execution) (result int64, done 
 		return int64(n.id), true
 	case decode.Nodes:
 		return int64(n.nodes), true
+	case decode.Poll:
+		return poll(), true
 	case decode.Export:
 		return n.export(c, sp), true
 	case decode.Revoke:

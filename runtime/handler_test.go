@@ -121,6 +121,7 @@ func TestExecute(t *testing.T) {
 	}{
 		{name: "node", op: decode.Node, width: 1, want: 0},
 		{name: "nodes", op: decode.Nodes, width: 1, want: 2},
+		{name: "poll", op: decode.Poll, width: 1, want: 0},
 		{name: "fadd", op: decode.FAdd, v: 5, a: 8, p: desc, width: 8, old: 0},
 		{name: "fadd again", op: decode.FAdd, v: 1 << 32, a: 8, p: desc | high, width: 8, old: 5},
 		{name: "fadd of 4 bytes", op: decode.FAdd, v: 3, a: 8, p: desc, width: 4, old: 5},

@@ -108,6 +108,7 @@ int main(void)
 	answer = 3;
 	WANT(rmem_node(), 3);
 	WANT(rmem_nodes(), 3);
+	WANT(rmem_poll(), 3);
 	WANT(asked, 1);
 	WANT(rmem_export(name, base, 0x123456789a, RMEM_READ | RMEM_QUIET), 3);
 	WANT(rmem_import(name, 6, RMEM_ATOMIC, -1), 3);

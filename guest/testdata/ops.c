@@ -10,6 +10,7 @@
 
 OP unsigned op_node(void) { return rmem_node(); }
 OP unsigned op_nodes(void) { return rmem_nodes(); }
+OP int op_poll(void) { return rmem_poll(); }
 OP rmem_seg op_export(const char *name, void *base, size_t len, unsigned rights)
 {
 	return rmem_export(name, base, len, rights);

@@ -21,10 +21,11 @@
 //
 // # Blocking
 //
-// An operation that waits for another node (all but Write, ReadAsync, Notify, Node
+// An operation that waits for another node (all but Write, ReadAsync, Notify, Poll, Node
 // and Nodes) runs as a system call does: the scheduler gives the processor to other goroutines
 // meanwhile, and the garbage collector need not wait for it. A goroutine that
-// polls memory should call runtime.Gosched as it does.
+// polls memory should call Poll as it does, and runtime.Gosched if other goroutines need its
+// processor.
 //
 // # Guard
 //

@@ -15,6 +15,8 @@ func insnNode() (result int64)
 
 func insnNodes() (result int64)
 
+func insnPoll() (result int64)
+
 func insnExport(base unsafe.Pointer, n uint64, name unsafe.Pointer, nameLen uint64, rights uint32) (result int64)
 
 func insnRevoke(seg int32) (result int64)

@@ -39,6 +39,12 @@ TEXT ·insnNodes(SB), NOSPLIT, $0-8
 	MOVQ	AX, result+0(FP)
 	RET
 
+// func insnPoll() (result int64)
+TEXT ·insnPoll(SB), NOSPLIT, $0-8
+	INSN(16, 0, noV, noAP)
+	MOVQ	AX, result+0(FP)
+	RET
+
 // func insnExport(base unsafe.Pointer, n uint64, name unsafe.Pointer, nameLen uint64, rights uint32) (result int64)
 TEXT ·insnExport(SB), NOSPLIT, $0-48
 	CALL	runtime·entersyscall(SB)

@@ -53,3 +53,12 @@ func Nodes() int {
 	guard()
 	return int(insnNodes())
 }
+
+// Poll takes in the operations of other nodes on this node's segments that have
+// arrived, and lets other threads and nodes go on: for a loop that waits for memory
+// to change. It returns how many operations it took in; under an engine that takes
+// everything in by itself, 0. No operation needs it to take effect.
+func Poll() int {
+	guard()
+	return int(insnPoll())
+}

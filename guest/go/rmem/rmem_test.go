@@ -18,7 +18,7 @@ import (
 // wantInstructions is what each assembly function contains, with the operands'
 // registers in the order of the C binding's arguments.
 var wantInstructions = map[string]string{
-	"Node": "node", "Nodes": "nodes",
+	"Node": "node", "Nodes": "nodes", "Poll": "poll",
 	"Export": "export name=P, name_length=C, base=V, length=A, rights=D",
 	"Revoke": "revoke seg=P", "Inhibit": "inhibit seg=P, on=V",
 	"Import":  "import name=P, name_length=C, node=A, rights=D, timeout_ms=V",

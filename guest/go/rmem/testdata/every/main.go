@@ -122,6 +122,12 @@ func main() {
 	_, err = d.FAdd(4, 1)
 	expect[error]("fadd off its alignment", err, rmem.EALIGN)
 
+	must("write", d.Write(0, data, 0))
+	for !bytes.Equal(mem[:len(data)], data) {
+		if rmem.Poll() < 0 {
+			fatal("poll failed")
+		}
+	}
 	must("notify", d.Notify(16))
 	event, err := seg.Wait(rmem.Forever)
 	must("wait", err)
