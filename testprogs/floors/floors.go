@@ -10,3 +10,15 @@ import _ "embed"
 //
 //go:embed tracer/tracer.c
 var Tracer string
+
+// The floors that programs with package bench's batch.h measure; which items each has stands in its head.
+var (
+	//go:embed src/shm.c
+	Memory string // stores, copies and ping-pong in shared memory
+	//go:embed src/vm.c
+	CrossMemory string // process_vm_writev and process_vm_readv
+	//go:embed src/traps.c
+	Traps string // system call, SIGILL, SIGTRAP, SIGSEGV
+	//go:embed src/net.c
+	Net string // sockets of the loopback, futex
+)
