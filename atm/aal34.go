@@ -3,6 +3,7 @@ package atm
 import (
 	"encoding/binary"
 	"errors"
+	"math/bits"
 )
 
 // Limits of the payload of a single segment message, in octets (I.363.3,
@@ -59,23 +60,53 @@ func EncodeSSM(c *Cell, sn uint8, mid uint16, parts ...[]byte) error {
 	if n < MinSSM || n > MaxSSM {
 		return ErrSSMLength
 	}
-	binary.BigEndian.PutUint16(c[HeaderSize:], stSSM<<stShift|uint16(sn&0xf)<<snShift|mid&0x3ff)
-	at := sarPayload
-	for _, p := range parts {
-		at += copy(c[at:sarTrailer], p)
+	if len(parts) == 1 {
+		writeSSM(c, uint64(c.octets()), ssmFront(sn, mid, binary.BigEndian.Uint32(parts[0])), parts[0][4:])
+		return nil
 	}
-	clear(c[at:sarTrailer])
-	binary.BigEndian.PutUint16(c[sarTrailer:], uint16(n)<<liShift)
-	crc := crc10Remainder(c.Payload())
-	binary.BigEndian.PutUint16(c[sarTrailer:], uint16(n)<<liShift|crc)
+	var m [MaxSSM]byte
+	at := 0
+	for _, p := range parts {
+		at += copy(m[at:], p)
+	}
+	writeSSM(c, uint64(c.octets()), ssmFront(sn, mid, binary.BigEndian.Uint32(m[:])), m[4:n])
 	return nil
+}
+
+// EncodeSSM writes all of c: the header h, and one single segment message of the word, its highest octet first, and the data, of which there
+// are 4 to 40 octets. It is the short way for a circuit's cells, and otherwise as the function of the same name. The data may change
+// meanwhile: the CRC-10 is that of what is sent.
+func (h HeaderOctets) EncodeSSM(c *Cell, sn uint8, mid uint16, word uint32, data []byte) error {
+	if len(data) < MinSSM-4 || len(data) > MaxSSM-4 {
+		return ErrSSMLength
+	}
+	writeSSM(c, uint64(h), ssmFront(sn, mid, word), data)
+	return nil
+}
+
+// ssmFront is the first six octets of the payload, the first in the lowest byte: ST, SN, MID and a word of the message.
+func ssmFront(sn uint8, mid uint16, word uint32) uint64 {
+	head := stSSM<<stShift | uint16(sn&0xf)<<snShift | mid&0x3ff
+	return uint64(bits.ReverseBytes16(head)) | uint64(bits.ReverseBytes32(word))<<16
+}
+
+// writeSSMTables is writeSSM by tables.
+func writeSSMTables(c *Cell, header, front uint64, data []byte) {
+	li := uint16(4+len(data)) << liShift
+	binary.LittleEndian.PutUint64(c[:], header|front<<40)
+	binary.LittleEndian.PutUint32(c[sarPayload:], uint32(front>>16))
+	n := sarPayload + 4 + copy(c[sarPayload+4:sarTrailer], data)
+	clear(c[n:sarTrailer])
+	binary.BigEndian.PutUint16(c[sarTrailer:], li)
+	crc := crc10RemainderTables(c.Payload())
+	binary.BigEndian.PutUint16(c[sarTrailer:], li|crc)
 }
 
 // DecodeSSM reads the single segment message in the payload of c. The header of c
 // is not looked at. The error is ErrCRC10, ErrSegmentType or ErrSSMLength, checked
 // in this order.
 func DecodeSSM(c *Cell) (SSM, error) {
-	if crc10Remainder(c.Payload()) != 0 {
+	if !crc10Right(c.Payload()) {
 		return SSM{}, ErrCRC10
 	}
 	head := binary.BigEndian.Uint16(c[HeaderSize:])

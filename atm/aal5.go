@@ -40,20 +40,30 @@ var (
 //		link.Receive(&cell)
 //	}
 //
-// The zero value is ready. It is not safe for concurrent use.
+// The checksum runs ahead of the cells by a few kilobytes, which it brings into the cache for them. The zero value is ready. It is not safe for
+// concurrent use.
 type Segmenter struct {
-	header     Header
-	head, body []byte // what is still to be sent, head first
-	length     int    // of the whole payload
+	user, end  HeaderOctets // of all cells but the last, and of it
+	head, body []byte       // head: what is still to be sent of it
+	at         int          // octets of body that were sent
+	length     int          // of the whole payload
 	uu         uint8
-	crc        uint32 // register over what was sent
-	open       bool   // a PDU was begun and its last cell not yet made
+	open       bool // a PDU was begun and its last cell not yet made
+
+	crc    uint32 // register over head as far as it was sent, and body[:summed]
+	summed int    // not below at
+	before uint32 // register over body[:from] only, for Abort
+	from   int    // not above at
 }
+
+// stride is how many octets of a PDU the checksum takes in at a time: enough for the time that it takes to begin and end to be
+// short against the rest, and few enough for all to stay in the first-level cache until they are copied.
+const stride = 85 * PayloadSize
 
 // Begin starts a PDU with the payload head followed by body, either of which may
 // be empty, and the user-to-user octet uu; the CPI is 0. All cells get the
 // header h, with the payload type PTUser or, the last, PTUserEnd. The slices are
-// read by Next and must not change until it has returned false. The error is ErrSDULength.
+// read by Next and must not change until it has returned false, or the receiver refuses the PDU. The error is ErrSDULength.
 //
 // A PDU that is still open is forgotten; its receiver will take what comes for
 // its continuation and discard both, unless Abort is called first.
@@ -62,42 +72,75 @@ func (s *Segmenter) Begin(h Header, uu uint8, head, body []byte) error {
 	if n < 1 || n > MaxPDU {
 		return ErrSDULength
 	}
-	*s = Segmenter{header: h, head: head, body: body, length: n, uu: uu, crc: ^uint32(0), open: true}
+	*s = Segmenter{head: head, body: body, length: n, uu: uu, crc: ^uint32(0), open: true}
+	h.PT = PTUser
+	s.user = h.Octets()
+	h.PT = PTUserEnd
+	s.end = h.Octets()
 	return nil
 }
 
 // Next makes the next cell of the PDU in c; false means that there is none
 // and c is unchanged.
 func (s *Segmenter) Next(c *Cell) bool {
-	if !s.open {
-		return false
+	at := s.at
+	if s.summed-at < PayloadSize {
+		if !s.open {
+			return false
+		}
+		n := (len(s.body) - at) / PayloadSize * PayloadSize
+		if len(s.head) > 0 || n == 0 {
+			s.gather(c)
+			return true
+		}
+		s.sum(at + min(n, stride))
 	}
-	p := c.Payload()
-	n := copy(p[:], s.head)
-	s.head = s.head[n:]
-	m := copy(p[n:], s.body)
-	s.body = s.body[m:]
-	n += m
-	clear(p[n:])
-	if n > PayloadSize-trailerSize || len(s.head)+len(s.body) > 0 {
-		s.header.PT = PTUser
-		s.crc = crc32Update(s.crc, p[:])
-	} else {
-		s.end(p)
-	}
-	c.SetHeader(s.header)
+	copyPayload(c.Payload(), (*[PayloadSize]byte)(s.body[at:]))
+	c.SetOctets(s.user)
+	s.at = at + PayloadSize
 	return true
 }
 
-// end writes the trailer of the last cell.
-func (s *Segmenter) end(p *[PayloadSize]byte) {
+// sum takes the body up to to into the register.
+func (s *Segmenter) sum(to int) {
+	s.before, s.from = s.crc, s.summed
+	s.crc = crc32Update(s.crc, s.body[s.summed:to])
+	s.summed = to
+}
+
+// gather makes a cell of what there is, and the last.
+func (s *Segmenter) gather(c *Cell) {
+	p := c.Payload()
+	n := copy(p[:], s.head)
+	s.head = s.head[n:]
+	m := copy(p[n:], s.body[s.at:])
+	s.at += m
+	n += m
+	clear(p[n:])
+	if n > PayloadSize-trailerSize || len(s.head)+len(s.body)-s.at > 0 {
+		s.crc, s.summed, s.from = crc32Update(s.crc, p[:]), s.at, s.at
+		s.before = s.crc
+		c.SetOctets(s.user)
+		return
+	}
+	s.finish(c)
+}
+
+// finish writes the trailer of the last cell, and its header.
+func (s *Segmenter) finish(c *Cell) {
+	p := c.Payload()
 	t := p[PayloadSize-trailerSize:]
-	t[0], t[1] = s.uu, 0
-	binary.BigEndian.PutUint16(t[2:], uint16(s.length))
-	s.crc = crc32Update(s.crc, p[:PayloadSize-4])
-	binary.BigEndian.PutUint32(t[4:], ^s.crc)
-	s.header.PT = PTUserEnd
-	*s = Segmenter{header: s.header}
+	binary.BigEndian.PutUint64(t, uint64(s.uu)<<56|uint64(s.length)<<32)
+	binary.BigEndian.PutUint32(t[4:], ^crc32Finish(s.crc, p))
+	c.SetOctets(s.end)
+	*s = Segmenter{}
+}
+
+// copyPayload is *to = *from in three pieces, which are moved without a call: they are known not to overlap in part.
+func copyPayload(to, from *[PayloadSize]byte) {
+	*(*[16]byte)(to[0:]) = [16]byte(from[0:])
+	*(*[16]byte)(to[16:]) = [16]byte(from[16:])
+	*(*[16]byte)(to[32:]) = [16]byte(from[32:])
 }
 
 // Abort makes in c the cell that ends the PDU before its time, with the Length
@@ -107,11 +150,12 @@ func (s *Segmenter) Abort(c *Cell) bool {
 	if !s.open {
 		return false
 	}
-	p := c.Payload()
-	clear(p[:])
+	if s.summed > s.at {
+		s.crc = crc32Update(s.before, s.body[s.from:s.at])
+	}
+	clear(c.Payload()[:])
 	s.length = 0
-	s.end(p)
-	c.SetHeader(s.header)
+	s.finish(c)
 	return true
 }
 
@@ -129,8 +173,10 @@ type PDU struct {
 type Reassembler struct {
 	max      int
 	buf      []byte // octets of the PDU so far
-	oversize bool   // the PDU is longer than max; cells are skipped up to its end
-	clp      bool   // one of its cells had CLP
+	summed   int    // how many of them crc has taken in
+	crc      uint32
+	oversize bool  // the PDU is longer than max; cells are skipped up to its end
+	clp      uint8 // the CLP of its cells, or'ed
 
 	clock    Clock // nil: no time-out
 	limit    time.Duration
@@ -148,7 +194,7 @@ func NewReassembler(max int) *Reassembler {
 		max = MaxPDU
 	}
 	cells := (max + trailerSize + maxPad) / PayloadSize
-	return &Reassembler{max: max, buf: make([]byte, 0, cells*PayloadSize)}
+	return &Reassembler{max: max, buf: make([]byte, 0, cells*PayloadSize), crc: ^uint32(0)}
 }
 
 // SetTimeout makes r discard a PDU that is not complete within limit after its first cell (the reassembly timer of I.363.5), so that a
@@ -181,28 +227,45 @@ func (r *Reassembler) Add(c *Cell) (PDU, bool, error) {
 	if !pt.User() {
 		return PDU{}, false, ErrNotUser
 	}
+	n := len(r.buf)
 	if r.clock != nil {
-		now := r.clock.Now()
-		r.expire(now)
-		if len(r.buf) == 0 {
-			r.began = now
-		}
+		n = r.tick()
 	}
-	r.clp = r.clp || c.CLP()
-	if len(r.buf) == cap(r.buf) {
+	r.clp |= c[3] & clpBit
+	if n == cap(r.buf) {
 		r.oversize = true
 	} else {
-		r.buf = append(r.buf, c.Payload()[:]...)
+		r.buf = r.buf[:n+PayloadSize]
+		copyPayload((*[PayloadSize]byte)(r.buf[n:]), c.Payload())
 	}
 	if !pt.End() {
+		if len(r.buf)-r.summed >= stride {
+			r.sum()
+		}
 		return PDU{}, false, nil
 	}
 	pdu, err := r.check()
 	if err == nil {
-		pdu.CLP, pdu.EFCI = r.clp, pt.EFCI()
+		pdu.CLP, pdu.EFCI = r.clp != 0, pt.EFCI()
 	}
 	r.Reset()
 	return pdu, err == nil, err
+}
+
+// tick looks at the time, and returns how many octets there are still.
+func (r *Reassembler) tick() int {
+	now := r.clock.Now()
+	r.expire(now)
+	if len(r.buf) == 0 {
+		r.began = now
+	}
+	return len(r.buf)
+}
+
+// sum takes the octets into the register that are not in it.
+func (r *Reassembler) sum() {
+	r.crc = crc32Update(r.crc, r.buf[r.summed:])
+	r.summed = len(r.buf)
 }
 
 // check verifies a whole CPCS-PDU (I.363.5, clause 9.2.1).
@@ -210,7 +273,7 @@ func (r *Reassembler) check() (PDU, error) {
 	if r.oversize {
 		return PDU{}, ErrOversize
 	}
-	if crc32Update(^uint32(0), r.buf) != crc32Residue {
+	if r.sum(); r.crc != crc32Residue {
 		return PDU{}, ErrCRC32
 	}
 	t := r.buf[len(r.buf)-trailerSize:]
@@ -233,6 +296,7 @@ func (r *Reassembler) check() (PDU, error) {
 // of payload they were.
 func (r *Reassembler) Reset() int {
 	n := len(r.buf)
-	r.buf, r.oversize, r.clp = r.buf[:0], false, false
+	r.buf, r.oversize, r.clp = r.buf[:0], false, 0
+	r.crc, r.summed = ^uint32(0), 0
 	return n
 }

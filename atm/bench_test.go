@@ -1,6 +1,9 @@
 package atm
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 // A receiver that does what a node does with a cell, short of the memory.
 type decoder struct {
@@ -30,14 +33,21 @@ func path(t testing.TB, d Receiver) *Link {
 	return NewLink(s.Port(0))
 }
 
-func TestNoAllocation(t *testing.T) {
+func TestNoAllocation(t *testing.T) { eachWay(t, testNoAllocation) }
+
+func testNoAllocation(t *testing.T) {
 	d := &decoder{}
 	link := path(t, d)
 	var c Cell
 	word, data := make([]byte, 4), make([]byte, 40)
+	circuit := Header{VC: VC{0, 100}}.Octets()
 	if n := testing.AllocsPerRun(100, func() {
 		c.SetHeader(Header{VC: VC{0, 100}})
 		if err := EncodeSSM(&c, 1, 2, word, data); err != nil {
+			t.Fatal(err)
+		}
+		link.Receive(&c)
+		if err := circuit.EncodeSSM(&c, 1, 2, 3, data); err != nil {
 			t.Fatal(err)
 		}
 		link.Receive(&c)
@@ -87,6 +97,62 @@ func BenchmarkCell(b *testing.B) {
 	}
 }
 
+// The same as a circuit does it: the header is made once, the word and the data are written where they belong.
+func BenchmarkCellCircuit(b *testing.B) {
+	for _, n := range []int{40, 8} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			d := &decoder{}
+			var c Cell
+			h := Header{VC: VC{0, 100}}.Octets()
+			data := make([]byte, n)
+			b.ReportAllocs()
+			b.SetBytes(int64(n))
+			for i := 0; b.Loop(); i++ {
+				if err := h.EncodeSSM(&c, uint8(i), uint16(i>>4), uint32(i), data); err != nil {
+					b.Fatal(err)
+				}
+				d.Receive(&c)
+			}
+			if d.fail != nil {
+				b.Fatal(d.fail)
+			}
+		})
+	}
+}
+
+// Its halves. The sender's cells are 16 in turn.
+func BenchmarkCellEncode(b *testing.B) {
+	var cells [16]Cell
+	h := Header{VC: VC{0, 100}}.Octets()
+	data := make([]byte, 40)
+	b.ReportAllocs()
+	b.SetBytes(40)
+	for i := 0; b.Loop(); i++ {
+		if err := h.EncodeSSM(&cells[i%16], uint8(i), uint16(i>>4), uint32(i), data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkCellDecode(b *testing.B) {
+	d := &decoder{}
+	var cells [16]Cell
+	for i := range cells {
+		cells[i].SetHeader(Header{VC: VC{0, 100}})
+		if err := EncodeSSM(&cells[i], uint8(i), 0, make([]byte, 44)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	b.SetBytes(40)
+	for i := 0; b.Loop(); i++ {
+		d.Receive(&cells[i%16])
+	}
+	if d.fail != nil {
+		b.Fatal(d.fail)
+	}
+}
+
 // The same through link, switch and link.
 func BenchmarkCellSwitched(b *testing.B) {
 	d := &decoder{}
@@ -118,22 +184,59 @@ func BenchmarkSwitch(b *testing.B) {
 	}
 }
 
-// One AAL5 PDU of 64 KiB less a header: segmented, reassembled, checked.
+// Blocks as AAL5 PDUs of 64 KiB less a header: both sides, and each by itself. The cells of one PDU take 72 KiB, which is more than the first-level cache.
 func BenchmarkBlock(b *testing.B) {
-	var s Segmenter
-	var c Cell
-	r := NewReassembler(MaxPDU)
-	head, body := make([]byte, 16), make([]byte, 65448)
-	b.ReportAllocs()
-	b.SetBytes(int64(len(body)))
-	for b.Loop() {
-		if err := s.Begin(Header{VC: VC{0, 101}}, 0, head, body); err != nil {
-			b.Fatal(err)
+	const most = 65448
+	head := make([]byte, 16)
+	for _, n := range []int{most, 1 << 20} {
+		body := make([]byte, n)
+		name := map[int]string{most: "64KiB", 1 << 20: "1MiB"}[n]
+		run := func(side string, pdu func(head, body []byte)) {
+			b.Run(side+"/"+name, func(b *testing.B) {
+				b.ReportAllocs()
+				b.SetBytes(int64(n))
+				for b.Loop() {
+					for left := body; len(left) > 0; left = left[min(most, len(left)):] {
+						pdu(head, left[:min(most, len(left))])
+					}
+				}
+			})
 		}
-		for s.Next(&c) {
-			if _, _, err := r.Add(&c); err != nil {
+		var s Segmenter
+		cut := func(head, body []byte) {
+			if err := s.Begin(Header{VC: VC{0, 101}}, 0, head, body); err != nil {
 				b.Fatal(err)
 			}
 		}
+		var c Cell
+		r := NewReassembler(MaxPDU)
+		run("both", func(head, body []byte) {
+			cut(head, body)
+			for s.Next(&c) {
+				if _, _, err := r.Add(&c); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		cells := make([]Cell, 0, (MaxPDU+trailerSize+maxPad)/PayloadSize+1)
+		run("segment", func(head, body []byte) {
+			cut(head, body)
+			made := cells[:cap(cells)]
+			for i := 0; s.Next(&made[i]); i++ {
+			}
+		})
+		whole := segment(b, Header{VC: VC{0, 101}}, 0, head, body[:most])
+		short := segment(b, Header{VC: VC{0, 101}}, 0, head, body[:n%most])
+		run("reassemble", func(_, body []byte) {
+			cells := whole
+			if len(body) < most {
+				cells = short
+			}
+			for i := range cells {
+				if _, _, err := r.Add(&cells[i]); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -3,6 +3,7 @@ package atm
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 )
 
 // Sizes of a cell in octets (I.361, clause 2.1).
@@ -98,12 +99,35 @@ func (v VC) word() uint32 { return uint32(v.VPI)<<vpiShift | uint32(v.VCI)<<vciS
 
 // SetHeader writes the header of c and its HEC. GFC and PT have 4 and 3 bits;
 // higher ones are not sent.
-func (c *Cell) SetHeader(h Header) {
+func (c *Cell) SetHeader(h Header) { c.setWord(h.word()) }
+
+func (h Header) word() uint32 {
 	w := h.VC.word() | uint32(h.GFC)<<gfcShift | uint32(h.PT&7)<<ptShift
 	if h.CLP {
 		w |= clpBit
 	}
-	c.setWord(w)
+	return w
+}
+
+// HeaderOctets are the five octets of a header, its HEC included, as they are on the wire: the first one is the lowest byte. Made once for a
+// circuit by [Header.Octets], they spare each of its cells the making. The zero value is no header, as its HEC is wrong.
+type HeaderOctets uint64
+
+// Octets is what SetHeader writes.
+func (h Header) Octets() HeaderOctets {
+	w := h.word()
+	return HeaderOctets(bits.ReverseBytes32(w)) | HeaderOctets(hec(w))<<32
+}
+
+// SetOctets writes the header of c.
+func (c *Cell) SetOctets(h HeaderOctets) {
+	binary.LittleEndian.PutUint32(c[:4], uint32(h))
+	c[4] = byte(h >> 32)
+}
+
+// octets reads the header of c as it is.
+func (c *Cell) octets() HeaderOctets {
+	return HeaderOctets(binary.LittleEndian.Uint32(c[:4])) | HeaderOctets(c[4])<<32
 }
 
 func (c *Cell) setWord(w uint32) {

@@ -8,7 +8,10 @@ import "encoding/binary"
 //
 // The ten bits are kept at the top of a 16-bit register, so that whole octets
 // are taken in as with any CRC-16.
-const crc10Poly = 0x233 << 6
+const (
+	crc10Generator = 0x633
+	crc10Poly      = crc10Generator & 0x3ff << 6
+)
 
 // crc10Table[k][b] is the register after the octet b and k octets of 0: with
 // sixteen such tables sixteen octets are taken in at a time ("slicing by 16",
@@ -63,6 +66,31 @@ func crc10Slice(hi, lo uint64) uint16 {
 
 // CRC10 is the CRC-10 of p, in the low ten bits.
 func CRC10(p []byte) uint16 { return crc10Update(0, p) >> 6 }
+
+// crc10Syndromes[i][b] is the remainder of a payload that is all 0 but for octet i, which is b: the sum of those of its bits, which are powers of x.
+// So a receiver adds up what the sender has divided, with 48 tables of its own.
+var crc10Syndromes = func() (t [PayloadSize][256]uint16) {
+	power := uint16(1) // of the bit that is the lowest of octet i times 2^bit
+	for i := PayloadSize - 1; i >= 0; i-- {
+		for bit := range 8 {
+			for b := range 1 << bit {
+				t[i][1<<bit|b] = t[i][b] ^ power
+			}
+			if power <<= 1; power&(1<<10) != 0 {
+				power ^= crc10Generator
+			}
+		}
+	}
+	return t
+}()
+
+// crc10Syndrome is 0 if a payload, its CRC field included, is a multiple of the generator.
+func crc10Syndrome(p *[PayloadSize]byte) (s uint16) {
+	for i := range p {
+		s ^= crc10Syndromes[i][p[i]]
+	}
+	return s
+}
 
 // crc10RemainderTables is crc10Remainder by tables.
 func crc10RemainderTables(p *[PayloadSize]byte) uint16 {

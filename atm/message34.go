@@ -181,7 +181,7 @@ func (r *Reassembler34) Add(c *Cell) (Message, bool, error) {
 	if !c.PT().User() {
 		return Message{}, false, ErrNotUser
 	}
-	if crc10Remainder(c.Payload()) != 0 {
+	if !crc10Right(c.Payload()) {
 		return Message{}, false, ErrCRC10
 	}
 	b := c[HeaderSize:]

@@ -197,7 +197,7 @@ func EncodeOAM(c *Cell, o OAM) error {
 // DecodeOAM reads the payload of c; the header is not looked at. The error is ErrOAMCRC or ErrOAMKind, checked in
 // this order; with the latter, the kind is there all the same.
 func DecodeOAM(c *Cell) (OAM, error) {
-	if crc10Remainder(c.Payload()) != 0 {
+	if !crc10Right(c.Payload()) {
 		return OAM{}, ErrOAMCRC
 	}
 	b := c[HeaderSize:]

@@ -47,6 +47,8 @@ func (t *timer) stop() {
 // request, and one block, may always be.
 type credit struct{ requests, kilobytes uint16 }
 
+const creditSize = 4
+
 // creditKilobytes is the credit that all blocks in the window need.
 const creditKilobytes = (blockWindow + 1023) >> 10
 
@@ -249,15 +251,16 @@ func (c *initiator) have(cell *atm.Cell, from int, seq uint32, data []byte) {
 	}
 }
 
-// haveSize is how many bytes a HAVE has behind the operation word.
+// haveSize is how many bytes of data a target's HAVE has.
 const haveSize = 8
 
 // sendHave tells the target that the replies to all requests before seq have come: it need not keep them. c.send is held.
 func (c *initiator) sendHave(seq uint64) {
-	var m [wordSize + minData]byte
+	var m [wordSize + keySize]byte
 	binary.BigEndian.PutUint32(m[:], opWord(OpHave, false, 0))
+	binary.BigEndian.PutUint32(m[wordSize:], c.mine.key)
 	c.cell.SetHeader(atm.Header{VC: c.vc})
-	sealCell(&c.cell, seq, m[:])
+	sealCell(&c.cell, c.mine.number(seq), m[:])
 	if c.node.observer != nil {
 		c.observe(&Event{Kind: Sent, ID: c.id(seq), Cell: &c.cell, Op: OpHave})
 	}
@@ -281,7 +284,7 @@ type parts struct {
 // send sends a block from byte from on, a multiple of 8, in PDUs of up to part bytes of data and not many more cells than room. It
 // calls send for every cell, and returns whether it has paused.
 func (p *parts) send(cell *atm.Cell, vc atm.VC, h header, body []byte, from, part, room int, send func()) bool {
-	seq := h.low & seqMask
+	number := h.low & seqMask
 	for at := from; ; {
 		n, uu := len(body)-at, uint8(0)
 		if n > part {
@@ -290,7 +293,7 @@ func (p *parts) send(cell *atm.Cell, vc atm.VC, h header, body []byte, from, par
 				uu |= pausePart
 			}
 		}
-		h.low = uint32(at/8)<<seqBits | seq
+		h.low = uint32(at/8)<<seqBits | number
 		h.put(&p.header)
 		if p.cutter.Begin(atm.Header{VC: vc}, uu, p.header[:], body[at:at+n]) != nil {
 			return false // header and part are never too long

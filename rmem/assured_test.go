@@ -13,6 +13,7 @@ import (
 // faults is what an impaired network does to each cell, and when it carries none at all.
 type faults struct {
 	loss, bits, twice, late float64       // probabilities: lost, damaged in one to three bits, delivered twice, overtaken
+	astray                  float64       // probability: comes out on another circuit
 	cut                     time.Duration // when all is lost, for two seconds; 0: never
 	delay                   time.Duration // of one direction; 0: 100 µs
 }
@@ -26,7 +27,9 @@ func impaired(clock *atm.SimClock, x faults, seed uint64) func(*fabric, *Config)
 		c.Clock = clock
 		r := rand.New(rand.NewPCG(seed, uint64(c.ID)))
 		p := f.ports[c.ID]
+		a := astray{probability: x.astray, random: rand.New(rand.NewPCG(seed, 1000+uint64(c.ID)))}
 		p.carry = func(cell *atm.Cell) {
+			a.lead(cell)
 			if now := clock.Now(); x.cut != 0 && now >= x.cut && now < x.cut+2*time.Second || r.Float64() < x.loss {
 				return
 			}
@@ -63,8 +66,9 @@ var impairments = []struct {
 	{"bit errors", faults{bits: 1e-2}},
 	{"duplication", faults{twice: 5e-2}},
 	{"reordering", faults{late: 5e-2}},
+	{"misinsertion", faults{astray: 5e-2}},
 	{"a cut of two seconds", faults{cut: 300 * time.Millisecond}},
-	{"everything", faults{loss: 1e-2, bits: 1e-2, twice: 1e-2, late: 1e-2, cut: 500 * time.Millisecond}},
+	{"everything", faults{loss: 1e-2, bits: 1e-2, twice: 1e-2, late: 1e-2, astray: 1e-2, cut: 500 * time.Millisecond}},
 }
 
 // impairedPair is a pair in emulated time.

@@ -266,7 +266,7 @@ func TestWindowOpensWhileSending(t *testing.T) {
 	}
 	c := e.space.descriptors.get(int32(e.d))
 	c.send.Lock()
-	e.cellAt(e.vc, 0, replyWord(OpAck, OK, 0), 0, window, 1, 0)
+	e.reply(0, OpAck, OK, 0, window, 1, 0)
 	if n := len(e.answers); n != window {
 		t.Fatalf("a request was sent by another than who was sending")
 	}
@@ -275,9 +275,9 @@ func TestWindowOpensWhileSending(t *testing.T) {
 		t.Fatalf("%d requests were sent, want %d", n, window+1)
 	}
 	for seq := uint64(1); seq < window; seq++ {
-		e.cellAt(e.vc, seq, replyWord(OpAck, OK, seq), 0, window, 1, 0)
+		e.reply(seq, OpAck, OK, 0, window, 1, 0)
 	}
-	e.cellAt(e.vc, window, replyWord(OpOld, OK, window), make([]byte, 8)...)
+	e.reply(window, OpOld, OK, make([]byte, 8)...)
 	if r := waiting.result(); r != OK {
 		t.Error(r)
 	}

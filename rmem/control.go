@@ -9,24 +9,26 @@ import (
 )
 
 // Version is the version of the protocol that this package speaks. Every control message names it.
-const Version = 1
+const Version = 2
 
 // Messages on control circuits, each an AAL5 PDU of one cell, big endian. VC is VPI<<16 | VCI.
 //
-//	            0           4      8          12           16       20        24        28
-//	           +-----------+------+----------+------------+--------+---------+---------+
-//	CONNECT    | operation |  id  | segment  | generation | rights | VC at   | VC at   |
-//	           |   word    |      |          |            | wanted |exporter |importer |
-//	           +-----------+------+----------+------------+--------+---------+---------+
-//	REPLY      | operation |  id  |    length of the      | rights |        0          |
-//	           |word,status|      |       segment         |granted |                   |
-//	           +-----------+------+-----------------------+--------+---------+---------+
-//	DISCONNECT | operation |  id  | id of    |         0           | VC at   |    0    |
-//	           |   word    |      | CONNECT  |                     |exporter |         |
-//	           +-----------+------+----------+---------------------+---------+---------+
+//	            0         4    8         12           16       20       24       28     30   32    36      40
+//	           +---------+----+---------+------------+--------+--------+--------+------+----+-----+-------+
+//	CONNECT    |operation| id | segment | generation | rights | VC at  | VC at  | from | to | key | first |
+//	           |  word   |    |         |            | wanted |exporter|importer|      |    |     |       |
+//	           +---------+----+---------+------------+--------+--------+--------+------+----+-----+-------+
+//	REPLY      |operation| id |    length of the     | rights |        0        | from | to | key | first |
+//	           | w,status|    |       segment        |granted |                 |      |    |     |       |
+//	           +---------+----+---------+------------+--------+--------+--------+------+----+-----+-------+
+//	DISCONNECT |operation| id | id of   |          0          | VC at  |   0    | from | to |     0       |
+//	           |  word   |    | CONNECT |                     |exporter|        |      |    |             |
+//	           +---------+----+---------+---------------------+--------+--------+------+----+-------------+
 //
-// The id is the importer's; REPLY answers CONNECT and DISCONNECT. A message that comes again has the same id.
-const controlSize = 28
+// The id is the importer's; REPLY answers CONNECT and DISCONNECT. A message that comes again has the same id. From and to are the
+// numbers of the nodes: a message on a circuit between others was misinserted. Key and first, of 14 bits, are the mark of what its sender will send
+// on the circuit.
+const controlSize = 40
 
 // A message is one of them, its fields as in the diagram.
 type message struct {
@@ -40,6 +42,8 @@ type message struct {
 	rights     Rights
 	remote     atm.VC
 	origin     atm.VC
+	from, to   uint16
+	mark       mark
 }
 
 func vcNumber(v atm.VC) uint32 { return uint32(v.VPI)<<16 | uint32(v.VCI) }
@@ -56,25 +60,39 @@ func (m *message) put(b *[controlSize]byte) {
 	e.PutUint32(b[16:], uint32(m.rights))
 	e.PutUint32(b[20:], vcNumber(m.remote))
 	e.PutUint32(b[24:], vcNumber(m.origin))
+	e.PutUint16(b[28:], m.from)
+	e.PutUint16(b[30:], m.to)
+	e.PutUint32(b[32:], m.mark.key)
+	e.PutUint32(b[36:], m.mark.first)
 }
 
+// versionMessage is the size of what is the same in all versions: the operation word and the id.
+const versionMessage = 8
+
 func parseMessage(b []byte) (m message, ok bool) {
-	if len(b) != controlSize {
+	if len(b) < versionMessage {
 		return m, false
 	}
 	e := binary.BigEndian
 	word := e.Uint32(b)
 	m = message{
-		op:         Op(word >> opShift),
-		status:     uint8(word >> statusShift),
-		version:    uint16(word & seqMask),
-		id:         e.Uint32(b[4:]),
-		segment:    e.Uint32(b[8:]),
-		generation: e.Uint32(b[12:]),
-		rights:     Rights(e.Uint32(b[16:])),
-		remote:     atm.VC{VPI: b[21], VCI: e.Uint16(b[22:])},
-		origin:     atm.VC{VPI: b[25], VCI: e.Uint16(b[26:])},
+		op:      Op(word >> opShift),
+		status:  uint8(word >> statusShift),
+		version: uint16(word & seqMask),
+		id:      e.Uint32(b[4:]),
 	}
+	if m.version != Version && m.op >= OpConnect && m.op <= OpDisconnect {
+		return m, true // of the rest nothing is known
+	}
+	if len(b) != controlSize {
+		return m, false
+	}
+	m.segment, m.generation = e.Uint32(b[8:]), e.Uint32(b[12:])
+	m.rights = Rights(e.Uint32(b[16:]))
+	m.remote = atm.VC{VPI: b[21], VCI: e.Uint16(b[22:])}
+	m.origin = atm.VC{VPI: b[25], VCI: e.Uint16(b[26:])}
+	m.from, m.to = e.Uint16(b[28:]), e.Uint16(b[30:])
+	m.mark = mark{key: e.Uint32(b[32:]), first: e.Uint32(b[36:]) & seqMask}
 	if m.op == OpReply {
 		m.length, m.segment, m.generation = e.Uint64(b[8:]), 0, 0
 	}
@@ -123,7 +141,7 @@ func newPeer(n *Node, number int) *peer {
 // post sends m, now or, if somebody is sending, as soon as he has done. So
 // a message can be answered from within its reception, in whatever is going on.
 func (p *peer) post(m message) {
-	m.version = Version
+	m.version, m.from, m.to = Version, uint16(p.node.id), uint16(p.number)
 	p.out.Lock()
 	full := len(p.outbox) >= maxOutbox
 	if !full {
@@ -193,6 +211,9 @@ func (p *peer) receive(cell *atm.Cell) {
 		return
 	case !ok:
 		p.drop(cell, Malformed)
+		return
+	case m.version == Version && (int(m.from) != p.number || int(m.to) != p.node.id):
+		p.drop(cell, Misinserted)
 		return
 	}
 	switch m.op {

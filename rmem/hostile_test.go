@@ -30,9 +30,9 @@ const (
 	roLength = 64
 )
 
-func newEnemy(t testing.TB) *enemy {
+func newEnemy(t testing.TB, options ...func(*fabric, *Config)) *enemy {
 	t.Helper()
-	f := newFabric(t, 2)
+	f := newFabric(t, 2, options...)
 	e := &enemy{f: f, victim: f.nodes[1], seq: map[atm.VC]uint64{}}
 	e.memory = pattern(wall + rwLength + wall + roLength + wall)
 	e.space = e.victim.NewSpace()
@@ -61,11 +61,50 @@ func (e *enemy) cell(vc atm.VC, word uint32, data ...byte) {
 	e.seq[vc]++
 }
 
+// cellAt sends a message with the mark of the circuit.
 func (e *enemy) cellAt(vc atm.VC, seq uint64, word uint32, data ...byte) {
+	m := e.mark(vc)
+	if Op(word>>opShift).lead() > wordSize {
+		data = append(u32(m.key), data...)
+	}
+	e.raw(vc, m.number(seq), append(u32(word), data...))
+}
+
+// raw sends a message as it is.
+func (e *enemy) raw(vc atm.VC, number uint32, message []byte) {
 	var c atm.Cell
 	c.SetHeader(atm.Header{VC: vc})
-	sealCell(&c, seq, append(u32(word), data...))
+	sealCell(&c, number, message)
 	e.victim.Receive(&c)
+}
+
+// reply answers the victim's request seq.
+func (e *enemy) reply(seq uint64, op Op, status Error, data ...byte) {
+	m := e.mark(e.vc)
+	word := replyWord(op, status, m.number(seq))
+	if op == OpData {
+		word = uint32(op)<<opShift | m.dataKey()
+	}
+	e.cellAt(e.vc, seq, word, data...)
+}
+
+// mark is what the victim expects on a circuit.
+func (e *enemy) mark(vc atm.VC) mark {
+	if a := e.victim.circuits.lookup(vc); a != nil {
+		switch end := a.end.(type) {
+		case *target:
+			return end.theirs
+		case *initiator:
+			return end.theirs
+		}
+	}
+	return mark{}
+}
+
+// foreign is cellAt with a key in which one bit is another.
+func (e *enemy) foreign(vc atm.VC, seq uint64, word uint32, data ...byte) {
+	m := e.mark(vc)
+	e.raw(vc, m.number(seq), append(append(u32(word), u32(m.key^1<<16)...), data...))
 }
 
 // pdu sends an AAL5 PDU on vc.
@@ -82,7 +121,7 @@ func (e *enemy) pdu(vc atm.VC, payload []byte) {
 
 // block sends a block, in sequence; all of its header can be wrong but the sequence.
 func (e *enemy) block(vc atm.VC, h header, data []byte) {
-	h.low = h.low&^seqMask | uint32(e.seq[vc])&seqMask
+	h.low, h.key = h.low&^seqMask|e.mark(vc).number(e.seq[vc]), e.mark(vc).key
 	e.seq[vc]++
 	var b [blockHeader]byte
 	h.put(&b)
@@ -126,7 +165,7 @@ const none = Error(1)
 // part sends a part of a block of 88 bytes to be written to off, which begins at the given multiple of 8.
 func (e *enemy) part(off uint64, position uint32, last bool, data []byte) {
 	var b [blockHeader]byte
-	header{op: OpWrite, low: position<<seqBits | uint32(e.seq[e.rw])&seqMask, length: 88, offset: off}.put(&b)
+	header{op: OpWrite, low: position<<seqBits | e.mark(e.rw).number(e.seq[e.rw]), key: e.mark(e.rw).key, length: 88, offset: off}.put(&b)
 	uu := uint8(morePart)
 	if last {
 		uu = 0
@@ -151,12 +190,12 @@ func TestHostileRequests(t *testing.T) {
 		{"write over the end", func(e *enemy) { e.cell(e.rw, word(OpWrite, rwLength-39), data...) }, 0, ERANGE},
 		{"write far outside", func(e *enemy) { e.cell(e.rw, word(OpWrite, offsetMask), data...) }, 0, ERANGE},
 		{"write without right", func(e *enemy) { e.cell(e.ro, word(OpWrite, 0), data...) }, 0, EPERM},
-		{"short write without right", func(e *enemy) { e.cell(e.ro, word(OpWriteShort, 0), 1, 2, 0, 0) }, 0, EPERM},
+		{"short write without right", func(e *enemy) { e.cell(e.ro, word(OpWriteShort, 0), 2) }, 0, EPERM},
 		{"atomic without right", func(e *enemy) { e.cell(e.ro, word(OpSwap, 0), data[:8]...) }, 0, EPERM},
 		{"atomic, unaligned", func(e *enemy) { e.cell(e.rw, word(OpSwap, 2), data[:4]...) }, 0, EALIGN},
 		{"atomic, outside", func(e *enemy) { e.cell(e.rw, word(OpFAdd, rwLength/8*8+8), data[:8]...) }, 0, ERANGE},
 		{"read over the end", func(e *enemy) { e.cell(e.ro, word(OpRead, roLength-3), u32(4)...) }, 0, ERANGE},
-		{"notify outside", func(e *enemy) { e.cell(e.ro, word(OpNotify, roLength+1)|notifyBit, data[:4]...) }, 0, ERANGE},
+		{"notify outside", func(e *enemy) { e.cell(e.ro, word(OpNotify, roLength+1)|notifyBit) }, 0, ERANGE},
 		{"block over the end", func(e *enemy) {
 			e.block(e.rw, header{op: OpWrite, offset: rwLength - 99, length: 100}, make([]byte, 100))
 		}, 0, ERANGE},
@@ -164,9 +203,9 @@ func TestHostileRequests(t *testing.T) {
 			e.block(e.rw, header{op: OpWrite, offset: 0, length: rwLength + 1}, make([]byte, 100))
 		}, 0, ERANGE},
 		{"block whose end wraps", func(e *enemy) {
-			e.block(e.rw, header{op: OpWrite, offset: 1<<48 - 8, length: 1<<48 - 1}, make([]byte, 100))
+			e.block(e.rw, header{op: OpWrite, offset: 1<<64 - 8, length: 1<<64 - 1}, make([]byte, 100))
 		}, 0, ERANGE},
-		{"block read, outside", func(e *enemy) { e.block(e.rw, header{op: OpRead, offset: 1<<48 - 1, length: 8}, nil) }, 0, ERANGE},
+		{"block read, outside", func(e *enemy) { e.block(e.rw, header{op: OpRead, offset: 1<<64 - 1, length: 8}, nil) }, 0, ERANGE},
 		{"block without right", func(e *enemy) {
 			e.block(e.ro, header{op: OpWrite, length: 48}, make([]byte, 48))
 		}, 0, EPERM},
@@ -174,22 +213,19 @@ func TestHostileRequests(t *testing.T) {
 			e.block(e.rw, header{op: OpCAS, offset: 1 << 40, length: 8}, make([]byte, 16))
 		}, 0, ERANGE},
 
-		{"operation 0", func(e *enemy) { e.cell(e.rw, 0, data...) }, Malformed, EINVAL},
-		{"operation 15", func(e *enemy) { e.cell(e.rw, word(15, 0), data...) }, Malformed, EINVAL},
+		{"operation 0", func(e *enemy) { e.cell(e.rw, 0, data[:36]...) }, Malformed, EINVAL},
+		{"operation 15", func(e *enemy) { e.cell(e.rw, word(15, 0), data[:36]...) }, Malformed, EINVAL},
 		{"a reply as a request", func(e *enemy) { e.cell(e.rw, word(OpAck, 0), data[:4]...) }, Malformed, EINVAL},
 		{"a control message as a request", func(e *enemy) { e.cell(e.rw, word(OpConnect, 0), data[:8]...) }, Malformed, EINVAL},
-		{"short write of 0", func(e *enemy) { e.cell(e.rw, word(OpWriteShort, 0), 0, 0, 0, 0) }, Malformed, EINVAL},
-		{"short write of 4", func(e *enemy) { e.cell(e.rw, word(OpWriteShort, 0), 4, 0, 0, 0) }, Malformed, EINVAL},
-		{"short write of 255", func(e *enemy) { e.cell(e.rw, word(OpWriteShort, 0), 255, 0, 0, 0) }, Malformed, EINVAL},
-		{"short write, long", func(e *enemy) { e.cell(e.rw, word(OpWriteShort, 0), 3, 0, 0, 0, 0) }, Malformed, EINVAL},
-		{"short write, padded with data", func(e *enemy) { e.cell(e.rw, word(OpWriteShort, 0), 2, 0, 0, 1) }, Malformed, EINVAL},
+		{"short write of nothing", func(e *enemy) { e.cell(e.rw, word(OpWriteShort, 0)) }, Malformed, EINVAL},
+		{"write without a key that has room for it", func(e *enemy) { e.cell(e.rw, word(OpWrite, 0), data[:maxShort]...) }, Malformed, EINVAL},
 		{"read of 0", func(e *enemy) { e.cell(e.rw, word(OpRead, 0), u32(0)...) }, Malformed, EINVAL},
 		{"read of 4 GiB", func(e *enemy) { e.cell(e.rw, word(OpRead, 0), u32(1<<32-1)...) }, Malformed, EINVAL},
 		{"read of more than a PDU", func(e *enemy) { e.cell(e.rw, word(OpRead, 0), u32(MaxBlock+1)...) }, Malformed, EINVAL},
 		{"read that notifies", func(e *enemy) { e.cell(e.rw, word(OpRead, 0)|notifyBit, u32(4)...) }, Malformed, EINVAL},
 		{"read, long", func(e *enemy) { e.cell(e.rw, word(OpRead, 0), data[:8]...) }, Malformed, EINVAL},
-		{"notify that does not", func(e *enemy) { e.cell(e.rw, word(OpNotify, 0), data[:4]...) }, Malformed, EINVAL},
-		{"notify with data", func(e *enemy) { e.cell(e.rw, word(OpNotify, 0)|notifyBit, 0, 0, 0, 1) }, Malformed, EINVAL},
+		{"notify that does not", func(e *enemy) { e.cell(e.rw, word(OpNotify, 0)) }, Malformed, EINVAL},
+		{"notify with data", func(e *enemy) { e.cell(e.rw, word(OpNotify, 0)|notifyBit, 0) }, Malformed, EINVAL},
 		{"cas of 5 bytes", func(e *enemy) { e.cell(e.rw, word(OpCAS, 0), data[:5]...) }, Malformed, EINVAL},
 		{"cas of 9 bytes", func(e *enemy) { e.cell(e.rw, word(OpCAS, 0), data[:9]...) }, Malformed, EINVAL},
 		{"fadd of 16 bytes", func(e *enemy) { e.cell(e.rw, word(OpFAdd, 0), data[:16]...) }, Malformed, EINVAL},
@@ -200,7 +236,7 @@ func TestHostileRequests(t *testing.T) {
 		{"block that notifies too early", func(e *enemy) {
 			e.block(e.rw, header{op: OpWrite, notify: true, length: 49}, make([]byte, 48))
 		}, Malformed, EINVAL},
-		{"block read of 256 TiB", func(e *enemy) { e.block(e.rw, header{op: OpRead, length: 1<<48 - 1}, nil) }, Malformed, EINVAL},
+		{"block read of 16 EiB", func(e *enemy) { e.block(e.rw, header{op: OpRead, length: 1<<64 - 1}, nil) }, Malformed, EINVAL},
 		{"block short write", func(e *enemy) { e.block(e.rw, header{op: OpWriteShort, length: 1}, []byte{1, 1, 0, 0}) }, Malformed, EINVAL},
 
 		{"sequence number far ahead", func(e *enemy) { e.cellAt(e.rw, window, word(OpWrite, 0), data...) }, Gap, none},
@@ -210,7 +246,7 @@ func TestHostileRequests(t *testing.T) {
 			e.block(e.rw, header{op: OpWrite, length: 48}, make([]byte, 48))
 			e.seq[e.rw] = 0
 		}, Gap, none},
-		{"block without a header", func(e *enemy) { e.pdu(upperVC(e.rw), make([]byte, 15)) }, Malformed, none},
+		{"block without a header", func(e *enemy) { e.pdu(upperVC(e.rw), make([]byte, blockHeader-1)) }, Malformed, none},
 		{"block longer than any", func(e *enemy) { e.pdu(upperVC(e.rw), make([]byte, maxPDU+1)) }, BadPDU, none},
 		{"block that never ends", func(e *enemy) {
 			var c atm.Cell
@@ -241,8 +277,23 @@ func TestHostileRequests(t *testing.T) {
 			e.part(0, 5, true, make([]byte, 48))
 			e.part(8, 0, false, make([]byte, 40))
 		}, Malformed, none},
-		{"arrivals that were never asked for", func(e *enemy) { e.cellAt(e.rw, 1, word(OpHave, 0), data[:4]...) }, Malformed, none},
-		{"arrivals with data", func(e *enemy) { e.cellAt(e.rw, 0, word(OpHave, 0), 0, 0, 0, 1) }, Malformed, none},
+		{"arrivals that were never asked for", func(e *enemy) { e.cellAt(e.rw, 1, word(OpHave, 0)) }, Malformed, none},
+		{"arrivals with data", func(e *enemy) { e.cellAt(e.rw, 0, word(OpHave, 0), 0) }, Malformed, none},
+		{"write with another key", func(e *enemy) { e.foreign(e.rw, 0, word(OpWriteShort, 0), data[:36]...) }, Misinserted, none},
+		{"read with another key", func(e *enemy) { e.foreign(e.rw, 0, word(OpRead, 0), u32(4)...) }, Misinserted, none},
+		{"cas with another key", func(e *enemy) { e.foreign(e.rw, 0, word(OpCAS, 0), data[:16]...) }, Misinserted, none},
+		{"early fadd with another key", func(e *enemy) { e.foreign(e.rw, 5, word(OpFAdd, 0), data[:8]...) }, Misinserted, none},
+		{"swap of long ago with another key", func(e *enemy) { e.foreign(e.rw, seqMask, word(OpSwap, 0), data[:4]...) }, Misinserted, none},
+		{"notify with another key", func(e *enemy) { e.foreign(e.rw, 0, word(OpNotify, 0)|notifyBit) }, Misinserted, none},
+		{"arrivals with another key", func(e *enemy) { e.foreign(e.rw, 0, word(OpHave, 0)) }, Misinserted, none},
+		{"an acknowledgement of another circuit", func(e *enemy) { e.foreign(e.rw, 0, word(OpAck, 0), data[:4]...) }, Misinserted, none},
+		{"data read on another circuit", func(e *enemy) { e.raw(e.rw, e.mark(e.rw).number(0), append(u32(word(OpData, 1)), data...)) }, Misinserted, none},
+		{"block with another key", func(e *enemy) {
+			var b [blockHeader]byte
+			m := e.mark(e.rw)
+			header{op: OpWrite, low: m.number(0), key: m.key ^ 1<<31, length: 48}.put(&b)
+			e.pdu(upperVC(e.rw), append(b[:], make([]byte, 48)...))
+		}, Misinserted, none},
 		{"cell, damaged", func(e *enemy) {
 			var c atm.Cell
 			c.SetHeader(atm.Header{VC: e.rw})
@@ -324,20 +375,38 @@ func TestHostileReplies(t *testing.T) {
 		reason Reason
 		failed bool
 	}{
-		{"an answer to nothing", func(e *enemy) { e.cellAt(e.vc, 2, replyWord(OpAck, OK, 2), 0, 0, 0, 0) }, Unasked, false},
-		{"an answer from long ago", func(e *enemy) { e.cellAt(e.vc, 0x3fff, replyWord(OpAck, OK, 0x3fff), 0, 0, 0, 0) }, Unasked, false},
-		{"two numbers", func(e *enemy) { e.cellAt(e.vc, 0, replyWord(OpData, OK, 1), make([]byte, 8)...) }, Malformed, false},
-		{"of another operation", func(e *enemy) { e.cellAt(e.vc, 0, replyWord(OpOld, OK, 0), make([]byte, 8)...) }, Malformed, false},
-		{"too short", func(e *enemy) { e.cellAt(e.vc, 0, replyWord(OpData, OK, 0), make([]byte, 7)...) }, Malformed, false},
-		{"too long", func(e *enemy) { e.cellAt(e.vc, 0, replyWord(OpData, OK, 0), make([]byte, 9)...) }, Malformed, false},
+		{"an answer to nothing", func(e *enemy) { e.reply(2, OpAck, OK, 0, 0, 0, 0) }, Unasked, false},
+		{"an answer from long ago", func(e *enemy) { e.reply(seqMask, OpAck, OK, 0, 0, 0, 0) }, Unasked, false},
+		{"two numbers", func(e *enemy) { e.cellAt(e.vc, 0, replyWord(OpAck, OK, e.mark(e.vc).number(1)), 0, 0, 0, 0) }, Malformed, false},
+		{"of another operation", func(e *enemy) { e.reply(0, OpOld, OK, make([]byte, 8)...) }, Malformed, false},
+		{"too short", func(e *enemy) { e.reply(0, OpData, OK, make([]byte, 7)...) }, Malformed, false},
+		{"too long", func(e *enemy) { e.reply(0, OpData, OK, make([]byte, 9)...) }, Malformed, false},
 		{"much too long", func(e *enemy) {
 			e.block(e.vc, header{op: OpData, length: MaxBlock}, make([]byte, MaxBlock))
 		}, Malformed, false},
 		{"block with a length that it has not", func(e *enemy) { e.block(e.vc, header{op: OpData, length: 9}, make([]byte, 8)) }, Malformed, false},
-		{"data with a refusal", func(e *enemy) { e.cellAt(e.vc, 0, replyWord(OpData, ESTALE, 0), make([]byte, 8)...) }, Malformed, false},
+		{"old value with a refusal", func(e *enemy) { e.reply(0, OpOld, ESTALE, make([]byte, 8)...) }, Malformed, false},
+		{"an acknowledgement with another key", func(e *enemy) {
+			e.foreign(e.vc, 0, replyWord(OpAck, ESTALE, e.mark(e.vc).number(0)), 0, 0, 0, 0)
+		}, Misinserted, false},
+		{"an old value with another key", func(e *enemy) {
+			e.foreign(e.vc, 1, replyWord(OpOld, OK, e.mark(e.vc).number(1)), make([]byte, 8)...)
+		}, Misinserted, false},
+		{"data with another key", func(e *enemy) {
+			m := e.mark(e.vc)
+			e.raw(e.vc, m.number(0), append(u32(word(OpData, m.dataKey()^1)), make([]byte, 8)...))
+		}, Misinserted, false},
+		{"block with another key", func(e *enemy) {
+			var b [blockHeader]byte
+			m := e.mark(e.vc)
+			header{op: OpData, low: m.number(0), key: m.key ^ 1, length: 8}.put(&b)
+			e.pdu(upperVC(e.vc), append(b[:], make([]byte, 8)...))
+		}, Misinserted, false},
 		{"a request", func(e *enemy) { e.cellAt(e.vc, 0, word(OpWrite, 0), make([]byte, 8)...) }, Malformed, false},
-		{"spare bits", func(e *enemy) { e.cellAt(e.vc, 0, replyWord(OpData, OK, 0)|1<<14, make([]byte, 8)...) }, Malformed, false},
-		{"a status there is none of", func(e *enemy) { e.cellAt(e.vc, 0, replyWord(OpAck, OK, 0)|200<<statusShift, 0, 0, 0, 0) }, 0, true},
+		{"spare bits", func(e *enemy) { e.cellAt(e.vc, 0, replyWord(OpAck, OK, e.mark(e.vc).number(0))|1<<14, 0, 0, 0, 0) }, Malformed, false},
+		{"a status there is none of", func(e *enemy) {
+			e.cellAt(e.vc, 0, replyWord(OpAck, OK, e.mark(e.vc).number(0))|200<<statusShift, 0, 0, 0, 0)
+		}, 0, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := newEnemy(t)
@@ -362,8 +431,8 @@ func TestHostileReplies(t *testing.T) {
 				return
 			}
 			// The true answers still find who waits for them.
-			e.cellAt(e.vc, 0, replyWord(OpData, OK, 0), 1, 2, 3, 4, 5, 6, 7, 8)
-			e.cellAt(e.vc, 1, replyWord(OpOld, OK, 1), 0, 0, 0, 0, 0, 0, 0, 9)
+			e.reply(0, OpData, OK, 1, 2, 3, 4, 5, 6, 7, 8)
+			e.reply(1, OpOld, OK, 0, 0, 0, 0, 0, 0, 0, 9)
 			if r := adding.result(); r != OK || adding.Old() != 9 || dst[7] != 8 || fenced(e.space, e.d) != OK {
 				t.Errorf("fadd %v, old %d, read % x", r, adding.Old(), dst[:8])
 			}
@@ -374,6 +443,12 @@ func TestHostileReplies(t *testing.T) {
 func TestHostileControl(t *testing.T) {
 	control := atm.VC{VCI: ControlVCI(0)}
 	send := func(e *enemy, m message) {
+		if m.to == 0 {
+			m.to = 1
+		}
+		if m.version == 0 {
+			m.version = Version
+		}
 		var b [controlSize]byte
 		m.put(&b)
 		e.pdu(control, b[:])
@@ -409,13 +484,16 @@ func TestHostileControl(t *testing.T) {
 		{"the control circuit", with(func(_ *enemy, m *message) { m.remote = control }), Stranger, EINVAL},
 		{"a circuit that is in use", with(func(e *enemy, m *message) { m.remote, m.id = e.rw, 0 }), 0, EINVAL},
 		{"another version", with(func(_ *enemy, m *message) { m.version++ }), Stranger, EINVAL},
+		{"from another node", with(func(_ *enemy, m *message) { m.from = 1 }), Misinserted, OK},
+		{"to another node", with(func(_ *enemy, m *message) { m.to = 2 }), Misinserted, OK},
+		{"a disconnect to another node", func(e *enemy) { send(e, message{op: OpDisconnect, to: 3, remote: e.rw}) }, Misinserted, OK},
 		{"the victim's own end", with(func(e *enemy, m *message) { m.remote = e.vc }), 0, EINVAL},
 		{"disconnect of the victim's own", func(e *enemy) { send(e, message{op: OpDisconnect, remote: e.vc}) }, Stranger, OK},
 		{"disconnect of an upper VC", func(e *enemy) { send(e, message{op: OpDisconnect, remote: upperVC(e.rw)}) }, Stranger, OK},
 		{"disconnect of nothing", func(e *enemy) { send(e, message{op: OpDisconnect, remote: atm.VC{VPI: 200, VCI: 99}}) }, Stranger, OK},
 		{"a reply to nothing", func(e *enemy) { send(e, message{op: OpReply, id: 77, length: 1 << 40}) }, Unasked, OK},
 		{"bits without a meaning", func(e *enemy) {
-			e.pdu(control, unhex(t, "c0004001 00000001 00000000 00000000 00000000 00000000 00000000"))
+			e.pdu(control, unhex(t, "c0004002 00000001 00000000 00000000 00000000 00000000 00000000 00000001 00000000 00000000"))
 		}, Malformed, OK},
 		{"a request", func(e *enemy) { send(e, message{op: OpWrite}) }, Malformed, OK},
 		{"too short", func(e *enemy) { e.pdu(control, make([]byte, controlSize-1)) }, Malformed, OK},
@@ -507,9 +585,9 @@ func TestPartialBlocksAreBounded(t *testing.T) {
 func FuzzReceive(f *testing.F) {
 	const (
 		raw    = iota // 48 bytes as they are
-		sealed        // a cell with the right CRC-10 and sequence number
+		sealed        // a cell with the right CRC-10, sequence number and key, which is not in the program
 		pdu           // an AAL5 PDU with the right CRC-32
-		block         // the same with the right sequence number
+		block         // the same with the right sequence number and key
 		methods
 	)
 	step := func(vc, method byte, message ...byte) []byte {
@@ -518,13 +596,14 @@ func FuzzReceive(f *testing.F) {
 	join := func(steps ...[]byte) []byte { return bytes.Join(steps, nil) }
 	f.Add(step(0, sealed, append(u32(word(OpWrite, 8)), pattern(40)...)...))
 	f.Add(join(step(0, sealed, append(u32(word(OpRead, 8)), u32(400)...)...), step(0, sealed, append(u32(word(OpCAS, 8)), make([]byte, 16)...)...)))
-	f.Add(step(0, block, append(unhex(f, "18000000 000000000030 000000000010"), pattern(48)...)...))
-	f.Add(step(0, block, append(unhex(f, "10000000 00000000ffff ffffffffffff"), pattern(48)...)...))
+	f.Add(step(0, block, append(unhex(f, "18000000 00000000 0000000000000030 0000000000000010"), pattern(48)...)...))
+	f.Add(step(0, block, append(unhex(f, "10000000 00000000 000000000000ffff ffffffffffffffff"), pattern(48)...)...))
 	f.Add(step(1, sealed, append(u32(word(OpWrite, 0)), pattern(40)...)...))
 	f.Add(step(2, sealed, append(u32(replyWord(OpData, OK, 0)), pattern(8)...)...))
-	f.Add(step(2, block, append(unhex(f, "90000000 000000000008 000000000000"), pattern(8)...)...))
-	f.Add(step(3, pdu, unhex(f, "b0000000 00000001 00000000 00000001 00000007 00000026 00000022")...))
-	f.Add(step(3, pdu, unhex(f, "d0000000 00000001 00000000 00000000 00000000 00000024 00000000")...))
+	f.Add(step(2, sealed, append(u32(replyWord(OpAck, ESTALE, 0)), pattern(4)...)...))
+	f.Add(step(2, block, append(unhex(f, "90000000 00000000 0000000000000008 0000000000000000"), pattern(8)...)...))
+	f.Add(step(3, pdu, unhex(f, "b0000002 00000001 00000000 00000001 00000007 00000026 00000022 00000001 01020304 00000005")...))
+	f.Add(step(3, pdu, unhex(f, "d0000002 00000001 00000000 00000000 00000000 00000024 00000000 00000001 00000000 00000000")...))
 	f.Add(join(step(0, raw, pattern(48)...), step(1, raw, make([]byte, 48)...)))
 	f.Fuzz(func(t *testing.T, program []byte) {
 		e := newEnemy(t)
@@ -546,9 +625,16 @@ func FuzzReceive(f *testing.F) {
 					e.victim.Receive(&c)
 				}
 			case sealed:
-				if len(m) >= atm.MinSSM && len(m) <= atm.MaxSSM {
-					e.cell(vc, binary.BigEndian.Uint32(m), m[4:]...)
+				if len(m) < wordSize || len(m) > atm.MaxSSM {
+					continue
 				}
+				word := binary.BigEndian.Uint32(m)
+				if op := Op(word >> opShift); vc == e.vc && op == OpData {
+					word = uint32(op)<<opShift | e.mark(vc).dataKey()
+				} else if vc == e.vc {
+					word = word&^seqMask | e.mark(vc).number(e.seq[vc])
+				}
+				e.cell(vc, word, m[wordSize:]...)
 			case pdu:
 				e.pdu(vc, m)
 			case block:
@@ -575,12 +661,13 @@ func FuzzReceive(f *testing.F) {
 
 // FuzzControl: a control message that is accepted is, put together again, the same bytes.
 func FuzzControl(f *testing.F) {
-	f.Add(unhex(f, "b0000000 00000001 00000000 00000001 00000007 00000022 00000022"))
-	f.Add(unhex(f, "c0280000 00000001 00000000 00001234 00000007 00000000 00000000"))
-	f.Add(unhex(f, "d0000001 00000001 00000000 00000001 00000007 ff000022 00000022"))
+	f.Add(unhex(f, "b0000002 00000001 00000000 00000001 00000007 00000022 00000022 00000001 1a2b3c4d 00003ffe"))
+	f.Add(unhex(f, "c0280002 00000001 00000000 00001234 00000007 00000000 00000000 00010000 5e6f7081 00000200"))
+	f.Add(unhex(f, "d0000002 00000001 00000000 00000001 00000007 ff000022 00000022 00000001 00000000 00004000"))
+	f.Add(unhex(f, "b0000001 00000001 00000000 00000001 00000007 00000022 00000022")) // version 1
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, ok := parseMessage(b)
-		if !ok {
+		if !ok || m.version != Version {
 			return
 		}
 		var again [controlSize]byte
@@ -667,7 +754,7 @@ func TestControlAgain(t *testing.T) {
 	} {
 		e.answers = nil
 		m := c.m
-		m.id = c.id
+		m.id, m.to = c.id, 1
 		if m.op == OpDisconnect {
 			m.segment = c.of
 		}

@@ -56,7 +56,7 @@ func (im *importing) try() {
 	im.mu.Unlock()
 	im.space.node.call(im, message{
 		op: OpConnect, segment: r.Segment, generation: r.Generation,
-		rights: im.rights, remote: c.remote, origin: c.vc,
+		rights: im.rights, remote: c.remote, origin: c.vc, mark: c.mine,
 	})
 }
 
@@ -82,6 +82,9 @@ func (im *importing) replied(m *message, e Error) {
 		return
 	}
 	c.rights, c.size = m.rights, m.length
+	c.replies.Lock() // a misinserted cell may be looked at just now
+	c.theirs = m.mark
+	c.replies.Unlock()
 	if c.rights&im.rights != im.rights || c.size == 0 || c.size > MaxSegment {
 		im.space.node.hangUp(c)
 		im.finish(EDOWN)

@@ -34,6 +34,7 @@ type initiator struct {
 	vc      atm.VC // the lower of the two
 	remote  atm.VC // the same at the peer
 	connect uint32 // the id of its CONNECT
+	mine    mark   // of requests
 	rights  Rights // granted
 	size    uint64 // of the segment
 
@@ -51,11 +52,12 @@ type initiator struct {
 	replied atomic.Uint64
 
 	replies   sync.Mutex // guards what follows; never held while a cell is sent
+	theirs    mark       // of replies
 	state     circuitState
 	blocked   bool       // the queue waits for the window
 	head      *Operation // the queue
 	tail      *Operation
-	issued    uint64 // requests sent; the next one's sequence number
+	issued    uint64 // requests sent
 	answered  uint64 // all of these before this one have been answered
 	inFlight  [window]flight
 	weight    int // bytes of the blocks in flight, asked for or sent
@@ -118,7 +120,7 @@ type flight struct {
 
 	header  header                   // block
 	body    []byte                   // block: its data, if any
-	size    int                      // single: bytes of message
+	size    int                      // single: octets of message
 	message [wordSize + MaxCell]byte // single
 }
 
@@ -262,15 +264,19 @@ func (c *initiator) prepare(o *Operation) (*flight, alarm) {
 	f.tag, f.o, f.use, f.dst, f.pos = o.Tag, o, o.use, o.dst, o.pos
 	f.seq, f.form, f.weight = c.issued, single, o.heavy(most)
 	f.answered, f.again, f.asked, f.held, f.timed, f.tries, f.passed, f.from = false, false, false, false, false, 0, 0, 0
-	f.header = header{op: o.op, offset: f.offset, length: o.n - o.pos}
+	f.header = header{op: o.op, low: c.mine.number(f.seq), key: c.mine.key, offset: f.offset, length: o.n - o.pos}
 	if f.offset > maxCellOffset || o.op == OpWrite && o.n > MaxCell {
 		f.form = block
+	} else if o.op == OpWrite && o.n <= maxShort {
+		f.header.op = OpWriteShort
 	}
-	data := f.message[wordSize:]
+	var data []byte
 	if f.form == block {
-		f.header.low = uint32(f.seq) & seqMask
 		f.body = newBody(int(max(f.n, MaxCell)))
 		data = f.body
+	} else {
+		binary.BigEndian.PutUint32(f.message[wordSize:], c.mine.key) // what has no room for it overwrites it
+		data = f.message[f.header.op.lead():]
 	}
 	switch o.op {
 	case OpWrite:
@@ -281,9 +287,6 @@ func (c *initiator) prepare(o *Operation) (*flight, alarm) {
 			return nil, c.abandon(o, EFAULT)
 		}
 		swab(data, o.swab)
-		if f.form == single {
-			data = c.short(f, data)
-		}
 	case OpRead:
 		f.header.length = f.n
 		data = data[:0]
@@ -292,9 +295,6 @@ func (c *initiator) prepare(o *Operation) (*flight, alarm) {
 		}
 	case OpNotify:
 		data = data[:0]
-		if f.form == single {
-			data = append(data, 0, 0, 0, 0)
-		}
 	case OpCAS:
 		data = putNumber(putNumber(data[:0], o.width, o.expected), o.width, o.operand)
 	default:
@@ -307,7 +307,7 @@ func (c *initiator) prepare(o *Operation) (*flight, alarm) {
 		f.body = data
 		f.sending = true
 	} else {
-		f.size = wordSize + len(data)
+		f.size = f.header.op.lead() + len(data)
 		binary.BigEndian.PutUint32(f.message[:], opWord(f.header.op, f.header.notify, uint32(f.offset)))
 	}
 	var a alarm
@@ -326,19 +326,6 @@ func (c *initiator) prepare(o *Operation) (*flight, alarm) {
 	c.weight += f.weight
 	c.issued++
 	return f, a
-}
-
-// short turns a write of less than 4 bytes, which no cell can carry, into the form for it.
-func (c *initiator) short(f *flight, data []byte) []byte {
-	n := len(data)
-	if n >= minData {
-		return data
-	}
-	f.header.op = OpWriteShort
-	var b [minData]byte
-	b[0] = byte(n)
-	copy(b[1:], data)
-	return append(data[:0], b[:]...)
 }
 
 // abandon takes o, of which no more is to be sent, off the queue, and finishes
@@ -404,7 +391,7 @@ func (c *initiator) forget(o *Operation, use uint64) {
 func (c *initiator) transmit(f *flight) {
 	if f.form == single {
 		c.cell.SetHeader(atm.Header{VC: c.vc})
-		sealCell(&c.cell, f.seq, f.message[:f.size])
+		sealCell(&c.cell, c.mine.number(f.seq), f.message[:f.size])
 		c.sendCell(f)
 		return
 	}
@@ -419,7 +406,7 @@ func (c *initiator) transmitAgain(f *flight, from int) {
 		c.parts.send(&c.cell, upperVC(c.vc), f.header, f.body, from, p.part(), p.window()>>(f.tries-1), func() { c.sendCell(f) })
 	case f.weight > 0: // a read
 		h := f.header
-		h.low = uint32(from/8)<<seqBits | uint32(f.seq)&seqMask
+		h.low |= uint32(from/8) << seqBits
 		h.put(&c.parts.header)
 		if c.parts.cutter.Begin(atm.Header{VC: upperVC(c.vc)}, 0, c.parts.header[:], nil) != nil {
 			return // it is never too long
@@ -479,19 +466,24 @@ func (c *initiator) receiveCell(cell *atm.Cell) {
 		c.drop(cell, ssmReason(err))
 		return
 	}
-	word := binary.BigEndian.Uint32(m.Payload)
-	seq := uint32(m.MID)<<4 | uint32(m.SN)
-	op, status := Op(word>>opShift), uint8(word>>statusShift)
-	if word&notifyBit != 0 || word&seqMask != seq || op != OpHave && word&replyZero != 0 {
+	if !c.theirs.on(m.Payload) {
+		c.drop(cell, Misinserted)
+		return
+	}
+	word, number := binary.BigEndian.Uint32(m.Payload), number14(m)
+	op, seq := Op(word>>opShift), c.theirs.seq(number)
+	data := m.Payload[op.lead():]
+	switch {
+	case op == OpData:
+		c.reply(cell, op, 0, seq, data)
+	case word&notifyBit != 0, word&seqMask != number, op != OpHave && word&replyZero != 0:
 		c.drop(cell, Malformed)
-		return
-	}
-	if op == OpHave {
+	case op == OpHave:
 		h := header{low: word & offsetMask}
-		c.have(cell, h.position(), seq, m.Payload[wordSize:])
-		return
+		c.have(cell, h.position(), seq, data)
+	default:
+		c.reply(cell, op, uint8(word>>statusShift), seq, data)
 	}
-	c.reply(cell, op, status, seq, m.Payload[wordSize:])
 }
 
 // receiveBlock takes a cell of a reply in a block. c.replies is held.
@@ -507,12 +499,16 @@ func (c *initiator) receiveBlock(cell *atm.Cell) {
 	}
 	defer c.node.recycle(&c.assembler, c.peer)
 	h, ok := parseHeader(pdu.Payload)
+	if ok && h.key != c.theirs.key {
+		c.drop(cell, Misinserted)
+		return
+	}
 	data := pdu.Payload[min(blockHeader, len(pdu.Payload)):]
 	if !ok || h.notify || h.op != OpData || h.offset != 0 || pdu.UU&^partBits != 0 {
 		c.drop(cell, Malformed)
 		return
 	}
-	seq, at, last := h.low&seqMask, h.position(), pdu.UU&morePart == 0
+	seq, at, last := c.theirs.seq(h.low), h.position(), pdu.UU&morePart == 0
 	f := c.awaited(seq)
 	switch {
 	case f == nil:
@@ -610,14 +606,14 @@ func (c *initiator) settle(f *flight, e Error, data []byte) {
 // answeredBy reports whether a reply can be one to f.
 func (f *flight) answeredBy(op Op, e Error, n int) bool {
 	if e != OK {
-		return op == OpAck && n == minData
+		return op == OpAck && n == creditSize
 	}
 	if op != f.op.reply() {
 		return false
 	}
 	switch op {
 	case OpAck:
-		return n == minData
+		return n == creditSize
 	case OpData:
 		return uint64(n) == max(f.n, minData)
 	}
@@ -725,11 +721,14 @@ func (c *initiator) observeCell(cell *atm.Cell) {
 	}
 }
 
-// sealCell makes a message the payload of c.
-func sealCell(c *atm.Cell, seq uint64, message []byte) {
+// sealCell makes a message the payload of c. The number is SN, its low 4 bits, and MID.
+func sealCell(c *atm.Cell, number uint32, message []byte) {
 	// The only error is a length outside 8..44, which no message has.
-	_ = atm.EncodeSSM(c, uint8(seq&0xf), uint16(seq>>4)&0x3ff, message)
+	_ = atm.EncodeSSM(c, uint8(number&0xf), uint16(number>>4)&0x3ff, message)
 }
+
+// number14 is the number of a cell.
+func number14(m atm.SSM) uint32 { return uint32(m.MID)<<4 | uint32(m.SN) }
 
 // ssmReason is why a cell held no single segment message.
 func ssmReason(err error) Reason {

@@ -1,6 +1,7 @@
 package rmem
 
 import (
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,9 @@ type Config struct {
 	// Silence is how long a node may leave what it is asked unanswered, however often it is asked, until all that waits for the
 	// answer ends with EDOWN. 0: DefaultSilence.
 	Silence time.Duration
+
+	// Random is where the keys and the first sequence numbers of circuits are drawn from, by one goroutine at a time. nil: the operating system.
+	Random rand.Source
 }
 
 // DefaultSilence is longer than any interruption that a network is expected to repair by itself (rerouting, a cable that is
@@ -38,6 +42,7 @@ type Node struct {
 	log       hclog.Logger
 	clock     atm.Clock
 	silence   time.Duration
+	random    rand.Source // guarded by mu
 	circuits  circuits
 	peers     []atomic.Pointer[peer] // made when first needed
 	dropped   [ReasonCount]atomic.Uint64
@@ -72,7 +77,7 @@ type call interface {
 func New(cfg Config) *Node {
 	n := &Node{
 		id: cfg.ID, network: cfg.Network, directory: cfg.Directory, observer: cfg.Observer, log: cfg.Log,
-		clock: cfg.Clock, silence: cfg.Silence,
+		clock: cfg.Clock, silence: cfg.Silence, random: cfg.Random,
 		peers:      make([]atomic.Pointer[peer], cfg.Nodes),
 		down:       make([]bool, cfg.Nodes),
 		initiators: make(map[*initiator]struct{}),
@@ -85,6 +90,9 @@ func New(cfg Config) *Node {
 	}
 	if n.clock == nil {
 		n.clock = atm.NewRealClock()
+	}
+	if n.random == nil {
+		n.random = system{}
 	}
 	if n.silence == 0 {
 		n.silence = DefaultSilence
@@ -342,7 +350,7 @@ func (n *Node) connected(p *peer, cell *atm.Cell, m *message) {
 	}
 	answer := message{op: OpReply, id: m.id, status: e.status()}
 	if e == OK {
-		answer.length, answer.rights = t.segment.size, t.rights
+		answer.length, answer.rights, answer.mark = t.segment.size, t.rights, t.mine
 	}
 	p.post(answer)
 }
@@ -382,7 +390,10 @@ func (n *Node) admit(p *peer, m *message) (*target, Error) {
 	if e != OK {
 		return nil, e
 	}
-	t := &target{node: n, peer: p, vc: m.remote, origin: m.origin.VCI, connect: m.id, segment: s, rights: granted}
+	t := &target{
+		node: n, peer: p, vc: m.remote, origin: m.origin.VCI, connect: m.id, segment: s, rights: granted,
+		mine: n.newMark(), theirs: m.mark,
+	}
 	if !n.circuits.attach(m.remote, t) {
 		return nil, EINVAL
 	}
@@ -516,10 +527,11 @@ func (k *calling) expire() {
 	p.post(k.message)
 }
 
-// adopt makes c the end of its circuit.
+// adopt makes c the end of its circuit, and draws its mark.
 func (n *Node) adopt(c *initiator) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	c.mine = n.newMark()
 	if !n.circuits.attach(c.vc, c) {
 		return false
 	}

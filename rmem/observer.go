@@ -51,7 +51,7 @@ func (k Kind) String() string {
 type OpID struct {
 	Node uint16 // the importer
 	VCI  uint16 // of the circuit, the lower of the two, at the importer
-	Seq  uint64 // how many requests the circuit carried before; its low 14 bits are on the wire
+	Seq  uint64 // how many requests the circuit carried before; on the wire, each direction begins to count at a number of its own
 }
 
 // An Event is something that happened in a node. Fields that say nothing for
@@ -88,6 +88,7 @@ const (
 	Unasked                       // a reply nobody waits for
 	Stranger                      // a control message from one who may not send it, or about a circuit of somebody else
 	Overflow                      // no memory is set aside for more
+	Misinserted                   // it bears the mark of another circuit, on which it should have come
 	ReasonCount = iota + 1
 )
 
@@ -95,6 +96,7 @@ var reasonNames = [ReasonCount]string{
 	BadHEC: "bad-hec", NoCircuit: "no-circuit", NotUser: "not-user-data", BadCRC10: "bad-crc10",
 	BadSegment: "bad-segment", BadPDU: "bad-pdu", Gap: "gap", Duplicate: "duplicate", Malformed: "malformed",
 	Unasked: "unasked", Stranger: "stranger", Overflow: "overflow",
+	Misinserted: "misinserted",
 }
 
 // String is the reason in a word, "bad-crc10".

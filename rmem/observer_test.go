@@ -64,7 +64,7 @@ func anonymous(t testing.TB, size int) []byte {
 
 // A cell that comes is told of once, whatever becomes of it: captures show each as one packet.
 func TestObserverSeesCellsOnce(t *testing.T) {
-	e := newEnemy(t)
+	e := newEnemy(t, marked)
 	r := &recorder{}
 	e.victim.observer = r
 	control := atm.VC{VCI: ControlVCI(0)}
@@ -82,7 +82,7 @@ func TestObserverSeesCellsOnce(t *testing.T) {
 	single := func(seq uint64, digits string) []atm.Cell {
 		var c atm.Cell
 		c.SetHeader(atm.Header{VC: e.rw})
-		sealCell(&c, seq, unhex(t, digits))
+		sealCell(&c, e.mark(e.rw).number(seq), unhex(t, digits))
 		return []atm.Cell{c}
 	}
 	for _, test := range []struct {
@@ -90,20 +90,22 @@ func TestObserverSeesCellsOnce(t *testing.T) {
 		cells []atm.Cell
 		last  Kind // what the last of them is
 	}{
-		{"write", single(0, "10000000 00000000"), Received},
-		{"write again", single(0, "10000000 00000000"), Dropped},
-		{"malformed request", single(1, "20000000 00000000"), Dropped},
-		{"block", pdu(upperVC(e.rw), "10000002 000000000030 000000000000"+strings.Repeat("00", 48)), Received},
-		{"malformed block", pdu(upperVC(e.rw), "10000003 000000000000 000000000000"+strings.Repeat("00", 48)), Dropped},
-		{"gap", single(400, "10000000 00000000"), Dropped},
-		{"after it", single(4, "10000000 00000000"), Received},
-		{"damaged", func() []atm.Cell { c := single(5, "10000000 00000000"); c[0][30] ^= 1; return c }(), Dropped},
-		{"connect to nothing", pdu(control, "b0000000 00000001 00000009 00000001 00000001 00000ffc 00000022"), Dropped},
-		{"connect over a circuit of the victim", pdu(control, "b0000000 00000001 00000000 00000001 00000001 00000020 00000022"), Dropped},
-		{"disconnect of nothing", pdu(control, "d0000000 00000001 00000000 00000000 00000000 00000ffc 00000000"), Dropped},
-		{"reply to nothing", pdu(control, "c0000000 0000ffff 00000000 00000000 00000000 00000000 00000000"), Dropped},
+		{"write", single(0, "20000000 1a2b3c4d 00000000"), Received},
+		{"write again", single(0, "20000000 1a2b3c4d 00000000"), Dropped},
+		{"malformed request", single(1, "20000000 1a2b3c4d"), Dropped},
+		{"misinserted request", single(2, "20000000 2a2b3c4d 00000000"), Dropped},
+		{"block", pdu(upperVC(e.rw), "10000000 1a2b3c4d 0000000000000030 0000000000000000"+strings.Repeat("00", 48)), Received},
+		{"malformed block", pdu(upperVC(e.rw), "10000001 1a2b3c4d 0000000000000000 0000000000000000"+strings.Repeat("00", 48)), Dropped},
+		{"gap", single(400, "20000000 1a2b3c4d 00000000"), Dropped},
+		{"after it", single(4, "20000000 1a2b3c4d 00000000"), Received},
+		{"damaged", func() []atm.Cell { c := single(5, "20000000 1a2b3c4d 00000000"); c[0][30] ^= 1; return c }(), Dropped},
+		{"connect to nothing", pdu(control, "b0000002 00000001 00000009 00000001 00000001 00000ffc 00000022 00000001 00000000 00000000"), Dropped},
+		{"connect over a circuit of the victim", pdu(control, "b0000002 00000001 00000000 00000001 00000001 00000020 00000022 00000001 00000000 00000000"), Dropped},
+		{"disconnect of nothing", pdu(control, "d0000002 00000001 00000000 00000000 00000000 00000ffc 00000000 00000001 00000000 00000000"), Dropped},
+		{"reply to nothing", pdu(control, "c0000002 0000ffff 00000000 00000000 00000000 00000000 00000000 00000001 00000000 00000000"), Dropped},
+		{"message to another node", pdu(control, "d0000002 00000001 00000000 00000000 00000000 00000ffc 00000000 00000002 00000000 00000000"), Dropped},
 		{"message too long", pdu(control, strings.Repeat("00", 100)), Dropped},
-		{"disconnect", pdu(control, fmt.Sprintf("d0000000 00000001 00000000 00000000 00000000 %08x 00000000", vcNumber(e.rw))), Received},
+		{"disconnect", pdu(control, fmt.Sprintf("d0000002 00000001 00000000 00000000 00000000 %08x 00000000 00000001 00000000 00000000", vcNumber(e.rw))), Received},
 	} {
 		for i := range test.cells {
 			r.reset()

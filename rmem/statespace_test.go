@@ -7,9 +7,12 @@ import (
 
 // The protocol of docs/protocol.md, section "Loss", in the small: every state that an initiator, a target and the network between them
 // can get into is visited, breadth first. The network loses, repeats and reorders; a time-out may come at any moment. Numbers are
-// modulo 8 and go round; the window is 2.
+// modulo 8 and go round, and each direction begins at a number of its own; the window is 2. What bears the mark of another circuit is not in the
+// model: it changes no state.
 const (
 	modNumbers  = 8
+	modThere    = 7 // the number of request 0
+	modBack     = 3 // and of the reply to it
 	modWindow   = 2
 	modRequests = 9 // more than once around
 	modRefused  = 4 // this one is refused
@@ -98,7 +101,7 @@ func (w world) next(visit func(string, world)) error {
 	if w.answered == w.issued && w.thanked < w.answered { // HAVE
 		n := w
 		n.thanked = n.answered
-		n.there.put(parcel{kind: 'h', number: uint8(n.answered) % modNumbers, is: n.answered})
+		n.there.put(parcel{kind: 'h', number: (modThere + uint8(n.answered)) % modNumbers, is: n.answered})
 		visit("have", n)
 	}
 	if w.answered < w.issued { // silent for too long
@@ -150,13 +153,13 @@ func (w world) next(visit func(string, world)) error {
 }
 
 func (w *world) request(s int8) parcel {
-	return parcel{kind: 'q', number: uint8(s) % modNumbers, is: s}
+	return parcel{kind: 'q', number: (modThere + uint8(s)) % modNumbers, is: s}
 }
 
 // atTarget is target.receive.
 func (w *world) atTarget(p parcel) error {
 	if p.kind == 'h' {
-		behind := (uint8(w.expected) - p.number) % modNumbers
+		behind := (modThere + uint8(w.expected) - p.number) % modNumbers
 		if behind > modWindow || int8(behind) > w.expected {
 			return nil
 		}
@@ -165,7 +168,7 @@ func (w *world) atTarget(p parcel) error {
 		}
 		return nil
 	}
-	switch ahead := (p.number - uint8(w.expected)) % modNumbers; {
+	switch ahead := (p.number - modThere - uint8(w.expected)) % modNumbers; {
 	case ahead == 0:
 		for {
 			if err := w.serve(p.is); err != nil {
@@ -196,7 +199,7 @@ func (w *world) serve(is int8) error {
 	if is != w.expected {
 		return fmt.Errorf("request %d takes effect in place of %d", is, w.expected)
 	}
-	k := parcel{kind: 'r', number: uint8(is) % modNumbers, is: is, refused: is == modRefused}
+	k := parcel{kind: 'r', number: (modBack + uint8(is)) % modNumbers, is: is, refused: is == modRefused}
 	w.kept[is%modWindow] = k
 	w.expected++
 	w.back.put(k)
@@ -205,7 +208,7 @@ func (w *world) serve(is int8) error {
 
 // atInitiator is initiator.receive.
 func (w *world) atInitiator(p parcel) error {
-	ahead := int8((p.number - uint8(w.answered)) % modNumbers)
+	ahead := int8((p.number - modBack - uint8(w.answered)) % modNumbers)
 	if ahead >= w.issued-w.answered || w.replied[(w.answered+ahead)%modWindow] {
 		return nil
 	}

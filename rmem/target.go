@@ -21,6 +21,8 @@ type target struct {
 	connect uint32 // the id of its CONNECT
 	segment *segment
 	rights  Rights
+	mine    mark // of replies
+	theirs  mark // of requests
 	ring    ring // guarded by segment.bell
 
 	// gone: the circuit has ended. Whoever holds recv then tidies up.
@@ -29,7 +31,7 @@ type target struct {
 	// recv is held from when a request is received until its reply has been
 	// received, which keeps both in order.
 	recv      sync.Mutex
-	expected  uint64 // sequence number of the next request
+	expected  uint64 // the next request: how many have been dealt with
 	cell      atm.Cell
 	parts     parts
 	assembler *atm.Reassembler // nil: no block is under way
@@ -49,12 +51,13 @@ type target struct {
 // it would not have gone on.
 type kept struct {
 	op      Op
+	status  Error
 	weight  int    // of the block, as both ends count them
 	from    int    // of the body: from where on it was last asked for
 	inVain  int    // how often from there
 	large   bool   // body is a buffer reserved with the peer
 	body    []byte // of a block; nil: it is a cell
-	size    int    // of message
+	size    int    // of the data in message; 0: there is none
 	message [wordSize + MaxCell]byte
 }
 
@@ -91,15 +94,18 @@ func (t *target) receiveCell(cell *atm.Cell) {
 		t.drop(cell, ssmReason(err))
 		return
 	}
-	seq := uint32(m.MID)<<4 | uint32(m.SN)
-	word := binary.BigEndian.Uint32(m.Payload)
-	if Op(word>>opShift) == OpHave {
-		t.arrived(cell, word, seq, m.Payload[wordSize:])
+	if !t.theirs.on(m.Payload) {
+		t.drop(cell, Misinserted)
+		return
+	}
+	seq := t.theirs.seq(number14(m))
+	if Op(m.Payload[0]>>4) == OpHave {
+		t.arrived(cell, m.Payload, seq)
 		return
 	}
 	switch ahead := (seq - uint32(t.expected)) & seqMask; {
 	case ahead == 0:
-		if t.serveCell(cell, word, m.Payload[wordSize:]) {
+		if t.serveCell(cell, m.Payload) {
 			t.goOn()
 		}
 	case ahead < window:
@@ -116,9 +122,10 @@ func (t *target) receiveCell(cell *atm.Cell) {
 }
 
 // serveCell carries out the request that is next; false: not now.
-func (t *target) serveCell(cell *atm.Cell, word uint32, data []byte) bool {
+func (t *target) serveCell(cell *atm.Cell, message []byte) bool {
+	word := binary.BigEndian.Uint32(message)
 	d := demand{op: Op(word >> opShift), notify: word&notifyBit != 0, offset: uint64(word & offsetMask)}
-	ok := d.parse(data)
+	ok := d.parse(message[d.op.lead():])
 	if ok && !t.affordable(cell, &d) {
 		return false
 	}
@@ -143,27 +150,27 @@ func (t *target) affordable(cell *atm.Cell, d *demand) bool {
 	return false
 }
 
-// parse reads what stands behind the operation word in a cell.
+// parse reads the data of a cell.
 func (d *demand) parse(data []byte) bool {
 	switch d.op {
 	case OpWrite:
-		d.data = data
-	case OpWriteShort:
-		n := data[0]
-		if len(data) != minData || n < 1 || n > 3 {
+		if len(data) <= maxShort {
 			return false
 		}
-		for _, pad := range data[1+n:] {
-			if pad != 0 {
-				return false
-			}
+		d.data = data
+	case OpWriteShort:
+		if len(data) == 0 {
+			return false
 		}
-		d.op, d.data = OpWrite, data[1:1+n]
+		d.op, d.data = OpWrite, data
 	case OpRead:
+		if len(data) != 4 {
+			return false
+		}
 		d.n = uint64(binary.BigEndian.Uint32(data))
-		return len(data) == 4 && d.readable()
+		return d.readable()
 	case OpNotify:
-		return len(data) == minData && binary.BigEndian.Uint32(data) == 0 && d.notify
+		return len(data) == 0 && d.notify
 	default:
 		return d.operands(data)
 	}
@@ -208,6 +215,10 @@ func (t *target) receiveBlock(cell *atm.Cell) {
 	}
 	defer t.node.recycle(&t.assembler, t.peer)
 	h, ok := parseHeader(pdu.Payload)
+	if ok && h.key != t.theirs.key {
+		t.drop(cell, Misinserted)
+		return
+	}
 	if !ok || pdu.UU&^partBits != 0 {
 		t.drop(cell, Malformed)
 		return
@@ -217,7 +228,7 @@ func (t *target) receiveBlock(cell *atm.Cell) {
 	if h.op == OpRead { // it says from where on the data are wanted
 		from, at = at, 0
 	}
-	ahead := (h.low - uint32(t.expected)) & seqMask
+	ahead := (t.theirs.seq(h.low) - uint32(t.expected)) & seqMask
 	switch {
 	case ahead >= window && pdu.UU == morePart:
 		t.drop(cell, Duplicate) // the last part is answered
@@ -324,7 +335,7 @@ func (t *target) goOn() {
 		var served bool
 		if e.form == single {
 			m, _ := atm.DecodeSSM(&e.cell) // it was right when it came
-			served = t.serveCell(&e.cell, binary.BigEndian.Uint32(m.Payload), m.Payload[wordSize:])
+			served = t.serveCell(&e.cell, m.Payload)
 		} else {
 			served = t.serveWhole(&e.cell, e.header, e.body)
 		}
@@ -411,21 +422,16 @@ func (t *target) serveBlock(d *demand) {
 // serve carries out a request and answers it.
 func (t *target) serve(d *demand) {
 	k := t.fresh()
-	data := k.message[wordSize : wordSize+minData]
-	clear(data)
-	op := OpAck
 	if d.op == OpRead {
-		op = OpData
-		switch {
-		case d.n > MaxCell:
+		if d.n > MaxCell {
 			t.weigh(k, int(d.n))
 			k.body, k.from, k.large = newBody(int(d.n)), 0, d.n > smallBody
 			k.inVain = 0
-			data = k.body
-		case d.n > minData:
-			data = k.message[wordSize : wordSize+d.n]
+			d.data = k.body
+		} else {
+			clear(k.message[wordSize : wordSize+minData])
+			d.data = k.message[wordSize : wordSize+d.n]
 		}
-		d.data = data[:d.n]
 	}
 	old, e := t.segment.access(d, t.rights)
 	t.done(d, e, d.offset, d.n)
@@ -433,14 +439,14 @@ func (t *target) serve(d *demand) {
 	case e != OK:
 		t.answer(e)
 	case d.op.right() == Atomic:
-		t.reply(k, OpOld, OK, len(putNumber(data[:0], uint8(d.n), old)))
-	case op == OpAck:
+		t.reply(k, OpOld, OK, len(putNumber(k.message[wordSize+keySize:][:0], uint8(d.n), old)))
+	case d.op != OpRead:
 		t.answer(OK)
 	case k.body != nil:
-		k.op = op
+		k.op = OpData
 		t.transmitBlock(k, t.expected-1, 0, MaxBlock, maxBurst)
 	default:
-		t.reply(k, op, OK, len(data))
+		t.reply(k, OpData, OK, int(max(d.n, minData)))
 	}
 }
 
@@ -504,15 +510,20 @@ func (t *target) answer(e Error) {
 	k := &t.kept[(t.expected-1)%window]
 	t.freeReply(k)
 	free := max(maxPartial-int(t.peer.partial.Load()), 0) // buffers of 64 KiB
-	binary.BigEndian.PutUint32(k.message[wordSize:], window<<16|uint32(min(free<<6, creditKilobytes)))
-	t.reply(k, OpAck, e, minData)
+	binary.BigEndian.PutUint32(k.message[wordSize+keySize:], window<<16|uint32(min(free<<6, creditKilobytes)))
+	t.reply(k, OpAck, e, creditSize)
 }
 
 // reply sends the reply k to the last request, with n bytes of data, in one cell.
 func (t *target) reply(k *kept, op Op, e Error, n int) {
 	seq := t.expected - 1
-	binary.BigEndian.PutUint32(k.message[:], replyWord(op, e, seq))
-	k.op, k.size = op, wordSize+n
+	if op == OpData {
+		binary.BigEndian.PutUint32(k.message[:], uint32(op)<<opShift|t.mine.dataKey())
+	} else {
+		binary.BigEndian.PutUint32(k.message[:], replyWord(op, e, t.mine.number(seq)))
+		binary.BigEndian.PutUint32(k.message[wordSize:], t.mine.key)
+	}
+	k.op, k.status, k.size = op, e, n
 	t.transmit(k, seq)
 }
 
@@ -522,13 +533,13 @@ func (t *target) transmit(k *kept, seq uint64) {
 		return
 	}
 	t.cell.SetHeader(atm.Header{VC: t.vc})
-	sealCell(&t.cell, seq, k.message[:k.size])
-	t.send(k.op, statusError(k.message[0]<<5|k.message[1]>>3), seq, uint64(k.size-wordSize))
+	sealCell(&t.cell, t.mine.number(seq), k.message[:k.op.lead()+k.size])
+	t.send(k.op, k.status, seq, uint64(k.size))
 }
 
 // transmitBlock sends a reply that is a block, from a byte on, in parts of the given size and in about so many cells.
 func (t *target) transmitBlock(k *kept, seq uint64, from, part, room int) {
-	h := header{op: k.op, low: uint32(seq) & seqMask, length: uint64(len(k.body))}
+	h := header{op: k.op, low: t.mine.number(seq), key: t.mine.key, length: uint64(len(k.body))}
 	t.parts.send(&t.cell, upperVC(t.vc), h, k.body, from, part, room, func() {
 		t.send(k.op, OK, seq, uint64(len(k.body)))
 	})
@@ -536,28 +547,29 @@ func (t *target) transmitBlock(k *kept, seq uint64, from, part, room int) {
 
 // sendHave tells the importer which requests have come, so that it sends again what is missing.
 func (t *target) sendHave() {
-	var m [wordSize + haveSize]byte
-	from := 0
+	var m [wordSize + keySize + haveSize]byte
+	from, number := 0, t.mine.number(t.expected)
 	if e := t.early[t.expected%window].mosaic; e != nil {
 		from = e.missing()
 	}
-	binary.BigEndian.PutUint32(m[:], opWord(OpHave, false, uint32(from/8)<<seqBits|uint32(t.expected)&seqMask))
+	binary.BigEndian.PutUint32(m[:], opWord(OpHave, false, uint32(from/8)<<seqBits|number))
+	binary.BigEndian.PutUint32(m[wordSize:], t.mine.key)
 	var bits uint64
 	for i := range uint64(window - 1) {
 		if t.early[(t.expected+1+i)%window].form != 0 {
 			bits |= 1 << i
 		}
 	}
-	binary.BigEndian.PutUint64(m[wordSize:], bits)
+	binary.BigEndian.PutUint64(m[wordSize+keySize:], bits)
 	t.cell.SetHeader(atm.Header{VC: t.vc})
-	sealCell(&t.cell, t.expected, m[:])
+	sealCell(&t.cell, number, m[:])
 	t.send(OpHave, OK, t.expected, 0)
 }
 
 // arrived takes what the importer says it has had: all replies to requests before seq.
-func (t *target) arrived(cell *atm.Cell, word, seq uint32, data []byte) {
+func (t *target) arrived(cell *atm.Cell, message []byte, seq uint32) {
 	behind := uint64((uint32(t.expected) - seq) & seqMask)
-	if word != opWord(OpHave, false, 0) || len(data) != minData || binary.BigEndian.Uint32(data) != 0 || behind > t.expected || behind > window {
+	if binary.BigEndian.Uint32(message) != opWord(OpHave, false, 0) || len(message) != OpHave.lead() || behind > t.expected || behind > window {
 		t.drop(cell, Malformed)
 		return
 	}

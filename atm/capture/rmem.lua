@@ -27,6 +27,8 @@ local STATUS = {
   [8] = "EINVAL", [9] = "ENOENT", [10] = "EEXIST", [11] = "EDOWN", [12] = "ETIMEDOUT", [13] = "ENOSPC",
 }
 
+local VERSION = 2 -- of the protocol
+
 local RIGHTS = { { 1, "read" }, { 2, "write" }, { 4, "atomic" }, { 8, "no notifications" } }
 
 local SEGMENTS = { [0] = "COM", [1] = "EOM", [2] = "BOM", [3] = "SSM" }
@@ -43,6 +45,8 @@ local f = {
   notify = ProtoField.bool("rmem.notify", "Notify", 32, nil, 0x08000000),
   offset = ProtoField.uint64("rmem.offset", "Offset"),
   status = ProtoField.uint32("rmem.status", "Status", base.DEC, STATUS, 0x07f80000),
+  key = ProtoField.uint32("rmem.key", "Key", base.HEX),
+  data_key = ProtoField.uint32("rmem.datakey", "Key, low bits", base.HEX, nil, 0x0fffffff),
   length = ProtoField.uint64("rmem.length", "Length"),
   expected = ProtoField.uint64("rmem.expected", "Expected", base.HEX),
   operand = ProtoField.uint64("rmem.operand", "Operand", base.HEX),
@@ -60,6 +64,9 @@ local f = {
   rights = ProtoField.string("rmem.rights", "Rights"),
   exporter = ProtoField.string("rmem.exporter", "VC at the exporter"),
   importer = ProtoField.string("rmem.importer", "VC at the importer"),
+  from = ProtoField.uint16("rmem.from", "From node"),
+  to = ProtoField.uint16("rmem.to", "To node"),
+  first = ProtoField.uint32("rmem.first", "First sequence number"),
 }
 local list = {}
 for _, field in pairs(f) do list[#list + 1] = field end
@@ -110,16 +117,9 @@ end
 local function request(tree, op, notify, data, length, at)
   if op == WRITE or op == WRITE_SHORT then
     local n = UInt64(data:len())
-    if op == WRITE_SHORT then
-      if length or data:len() ~= 4 or data(0, 1):uint() < 1 or data(0, 1):uint() > 3 then
-        return wrong(tree, "a short write has 1 to 3 bytes")
-      end
-      n = UInt64(data(0, 1):uint())
-      tree:add(f.length, data(0, 1), n)
-      data = data(1, n:tonumber())
-    elseif not length then
-      tree:add(f.length, n):set_generated()
-    end
+    if op == WRITE_SHORT and (length or data:len() == 0) then return wrong(tree, "a short write has 1 to 36 bytes") end
+    if op == WRITE and not length and data:len() <= 36 then return wrong(tree, "a write of up to 36 bytes has a key") end
+    if not length then tree:add(f.length, n):set_generated() end
     if n > UInt64(0) then tree:add(f.data, data) end
     local text = "write of " .. bytes_name(n) .. " " .. at
     if length and length > n then text = text .. ", the first of " .. tostring(length) end
@@ -130,6 +130,7 @@ local function request(tree, op, notify, data, length, at)
     tree:add(f.length, data, data:uint64())
     return "read of " .. bytes_name(data:uint64()) .. " " .. at
   elseif op == NOTIFY then
+    if data:len() > 0 then return wrong(tree, "a notification has no data") end
     return notify and "notification " .. at or wrong(tree, "a notification without N")
   end
   return operands(tree, op, data, at)
@@ -159,7 +160,7 @@ end
 
 -- have shows what has come, said by the target; or, by the initiator, that all replies before seq have.
 local function have(tree, word, data, seq)
-  if data:len() == 4 then return "have all replies before " .. seq end
+  if data:len() == 0 then return "have all replies before " .. seq end
   if data:len() ~= 8 then return wrong(tree, "have with " .. data:len() .. " bytes") end
   local position = 8 * bit.band(bit.rshift(word, 14), 0x1fff)
   tree:add(f.next, seq):set_generated()
@@ -170,11 +171,16 @@ end
 
 -- control shows a control message.
 local function control(tree, op, status, tvb)
-  if tvb:len() ~= 28 then return wrong(tree, "a control message has 28 bytes") end
+  if tvb:len() < 8 then return wrong(tree, "a control message of " .. tvb:len() .. " bytes") end
+  local version = bit.band(tvb(0, 4):uint(), 0x3fff)
   tree:add(f.status, tvb(0, 4))
-  tree:add(f.version, tvb(0, 4), bit.band(tvb(0, 4):uint(), 0x3fff))
+  tree:add(f.version, tvb(0, 4), version)
   tree:add(f.id, tvb(4, 4))
   local text = OPS[op] .. " " .. tvb(4, 4):uint()
+  if version ~= VERSION then return text .. ", of version " .. version end
+  if tvb:len() ~= 40 then return wrong(tree, "a control message has 40 bytes") end
+  tree:add(f.from, tvb(28, 2))
+  tree:add(f.to, tvb(30, 2))
   local granted = rights_name(tvb(16, 4):uint())
   if op == DISCONNECT then
     tree:add(f.exporter, tvb(20, 4), vc_name(tvb(20, 4)))
@@ -187,6 +193,8 @@ local function control(tree, op, status, tvb)
       return text .. ", refused: " .. (STATUS[status] or tostring(status))
     end
     if tvb(8, 8):uint64() == UInt64(0) then return text end -- to DISCONNECT
+    tree:add(f.key, tvb(32, 4))
+    tree:add(f.first, tvb(36, 4))
     return text .. ": segment of " .. bytes_name(tvb(8, 8):uint64()) .. ", rights " .. granted
   end
   tree:add(f.segment, tvb(8, 4))
@@ -194,9 +202,14 @@ local function control(tree, op, status, tvb)
   tree:add(f.rights, tvb(16, 4), granted)
   tree:add(f.exporter, tvb(20, 4), vc_name(tvb(20, 4)))
   tree:add(f.importer, tvb(24, 4), vc_name(tvb(24, 4)))
+  tree:add(f.key, tvb(32, 4))
+  tree:add(f.first, tvb(36, 4))
   return string.format("%s: segment %d generation %d, rights %s, VC %s at the exporter, %s at the importer",
     text, tvb(8, 4):uint(), tvb(12, 4):uint(), granted, vc_name(tvb(20, 4)), vc_name(tvb(24, 4)))
 end
+
+-- rest is what stands behind the first n octets.
+local function rest(tvb, n) return tvb:len() > n and tvb(n) or tvb(0, 0) end
 
 -- message shows a message: tvb is it, from the operation word on; seq its sequence number, nil in a block. It returns a
 -- description and the sequence number, nil if it has none.
@@ -206,19 +219,24 @@ local function message(tree, tvb, seq)
   local status, low = bit.band(bit.rshift(word, 19), 0xff), bit.band(word, 0x3fff)
   tree:add(f.op, tvb(0, 4))
   if op >= CONNECT and op <= DISCONNECT and block then return control(tree, op, status, tvb) end
-  if op == HAVE and not block then return have(tree, word, tvb(4), seq), seq end
+  local lead = not block and (op == WRITE or op == DATA) and 4 or 8 -- octets before the data
+  if lead == 8 and tvb:len() >= 8 then tree:add(f.key, tvb(4, 4)) end
+  if op == HAVE and not block then return have(tree, word, rest(tvb, 8), seq), seq end
   if not OPS[op] or op > OLD then return wrong(tree, "operation " .. op), seq end
-  tree:add(f.notify, tvb(0, 4))
+  if block or op ~= DATA then tree:add(f.notify, tvb(0, 4)) end
   if block then
     status = 0 -- its place is the position's; refusals are cells
+  elseif op == DATA then
+    status = 0 -- its place is the key's
+    tree:add(f.data_key, tvb(0, 4))
   elseif op >= ACK then
     tree:add(f.status, tvb(0, 4))
     if seq ~= low then return wrong(tree, "a reply of number " .. low), seq end
   end
   local part = ""
-  local data, length, offset, where = tvb(4), nil, UInt64(bit.band(word, 0x07ffffff)), tvb(0, 4)
+  local data, length, offset, where = rest(tvb, lead), nil, UInt64(bit.band(word, 0x07ffffff)), tvb(0, 4)
   if block then
-    if tvb:len() < 16 then return wrong(tree, "a block of " .. tvb:len() .. " bytes") end
+    if tvb:len() < 24 then return wrong(tree, "a block of " .. tvb:len() .. " bytes") end
     seq = low
     tree:add(f.seq, tvb(0, 4), seq)
     local position = 8 * bit.band(bit.rshift(word, 14), 0x1fff)
@@ -226,9 +244,9 @@ local function message(tree, tvb, seq)
       tree:add(f.position, tvb(0, 4), position)
       part = " (the part from byte " .. position .. ")"
     end
-    length, offset, where = tvb(4, 6):uint64(), tvb(10, 6):uint64(), tvb(10, 6)
-    tree:add(f.length, tvb(4, 6), length)
-    data = tvb:len() > 16 and tvb(16) or tvb(0, 0)
+    length, offset, where = tvb(8, 8):uint64(), tvb(16, 8):uint64(), tvb(16, 8)
+    tree:add(f.length, tvb(8, 8), length)
+    data = rest(tvb, 24)
   end
   local text
   if op >= ACK then

@@ -93,6 +93,8 @@ func message(t *testing.T, vci uint16, seq int, word uint32, data string) *atm.C
 	return &c
 }
 
+const key = "5e6f7081"
+
 const forty = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f2021222324252627"
 
 // Each kind of message in one cell, as the dissector describes it. The words are put together by hand from docs/protocol.md.
@@ -103,29 +105,31 @@ var messages = []struct {
 	want string
 }{
 	{0, 1 << 28, forty, "write of 40 bytes at offset 0"},
-	{1, 1<<28 | 1<<27 | 4096, forty[:52], "write of 26 bytes at offset 4096, notify"},
-	{2, 2<<28 | 7, "03 aabbcc", "write of 3 bytes at offset 7"},
-	{3, 2<<28 | 1<<27 | 7, "01 aa0000", "write of 1 byte at offset 7, notify"},
-	{4, 3<<28 | 1<<27 - 1, "0000ffa8", "read of 65448 bytes at offset 134217727"},
-	{5, 4<<28 | 8, "0000000000000001 fedcba9876543210", "cas of 8 bytes at offset 8, expected 0x0000000000000001, value 0xfedcba9876543210"},
-	{6, 4<<28 | 8, "00000001 00000002", "cas of 4 bytes at offset 8, expected 0x0000000000000001, value 0x0000000000000002"},
-	{7, 5<<28 | 1<<27 | 16, "0000000000000001", "fadd of 8 bytes at offset 16, addend 0x0000000000000001, notify"},
-	{8, 6<<28 | 16, "00000007", "swap of 4 bytes at offset 16, value 0x0000000000000007"},
-	{9, 7<<28 | 1<<27 | 24, "00000000", "notification at offset 24"},
-	{100, 8<<28 | 100, "00000000", "ack"},
-	{16383, 8<<28 | 5<<19 | 16383, "00000000", "ack, refused: ESTALE"},
-	{11, 9<<28 | 11, forty, "data of 40 bytes"},
-	{12, 10<<28 | 12, "ffffffffffffffff", "old value 0xffffffffffffffff"},
+	{1, 2<<28 | 1<<27 | 4096, key + forty[:52], "write of 26 bytes at offset 4096, notify"},
+	{2, 2<<28 | 7, key + "aabbcc", "write of 3 bytes at offset 7"},
+	{3, 2<<28 | 1<<27 | 7, key + "aa", "write of 1 byte at offset 7, notify"},
+	{4, 3<<28 | 1<<27 - 1, key + "0000ffa0", "read of 65440 bytes at offset 134217727"},
+	{5, 4<<28 | 8, key + "0000000000000001 fedcba9876543210", "cas of 8 bytes at offset 8, expected 0x0000000000000001, value 0xfedcba9876543210"},
+	{6, 4<<28 | 8, key + "00000001 00000002", "cas of 4 bytes at offset 8, expected 0x0000000000000001, value 0x0000000000000002"},
+	{7, 5<<28 | 1<<27 | 16, key + "0000000000000001", "fadd of 8 bytes at offset 16, addend 0x0000000000000001, notify"},
+	{8, 6<<28 | 16, key + "00000007", "swap of 4 bytes at offset 16, value 0x0000000000000007"},
+	{9, 7<<28 | 1<<27 | 24, key, "notification at offset 24"},
+	{100, 8<<28 | 100, key + "00000000", "ack"},
+	{16383, 8<<28 | 5<<19 | 16383, key + "00000000", "ack, refused: ESTALE"},
+	{11, 9<<28 | 0xe6f7081, forty, "data of 40 bytes"},
+	{12, 10<<28 | 12, key + "ffffffffffffffff", "old value 0xffffffffffffffff"},
 	// What the protocol does not have.
-	{13, 8<<28 | 12, "00000000", "malformed: a reply of number 12"},
+	{13, 8<<28 | 12, key + "00000000", "malformed: a reply of number 12"},
 	{14, 0, "00000000", "malformed: operation 0"},
 	{14, 11 << 28, "00000000", "malformed: operation 11"},
 	{14, 15 << 28, "00000000", "malformed: operation 15"},
-	{15, 2 << 28, "04aabbcc", "malformed: a short write has 1 to 3 bytes"},
+	{15, 2 << 28, key, "malformed: a short write has 1 to 36 bytes"},
+	{15, 1 << 28, forty[:72], "malformed: a write of up to 36 bytes has a key"},
 	{16, 3 << 28, forty, "malformed: a read has a length of 4 bytes"},
-	{17, 5 << 28, "0000000001", "malformed: operands of 5 bytes"},
-	{18, 7 << 28, "00000000", "malformed: a notification without N"},
-	{19, 10<<28 | 19, "0000000000", "malformed: an old value of 5 bytes"},
+	{17, 5 << 28, key + "0000000001", "malformed: operands of 5 bytes"},
+	{18, 7 << 28, key, "malformed: a notification without N"},
+	{18, 7<<28 | 1<<27, key + "00", "malformed: a notification has no data"},
+	{19, 10<<28 | 19, key + "0000000000", "malformed: an old value of 5 bytes"},
 }
 
 func TestMessages(t *testing.T) {
@@ -174,22 +178,24 @@ var blocks = []struct {
 	zeros  int
 	want   string
 }{
-	{37, "18000003 000000001000 000000002000", 4096, "#3 write of 4096 bytes at offset 8192, notify"},
-	{37, "10000003 0000000186a0 7fffffffffff", 65448, "#3 write of 65448 bytes at offset 140737488355327, the first of 100000"},
-	{37, "30003fff 00000000ffa8 000008000000", 0, "#16383 read of 65448 bytes at offset 134217728"},
-	{37, "50000001 000000000004 000008000000 00000002", 0, "#1 fadd of 4 bytes at offset 134217728, addend 0x0000000000000002"},
-	{37, "78000001 000000000000 000008000000", 0, "#1 notification at offset 134217728"},
-	{37, "90000005 000000000064 000000000000", 100, "#5 data of 100 bytes"},
-	{37, "00000005 000000000064 000000000000", 0, "malformed: operation 0"},
+	{37, "18000003 5e6f7081 0000000000001000 0000000000002000", 4096, "#3 write of 4096 bytes at offset 8192, notify"},
+	{37, "10000003 5e6f7081 00000000000186a0 00007fffffffffff", 65440, "#3 write of 65440 bytes at offset 140737488355327, the first of 100000"},
+	{37, "30003fff 5e6f7081 000000000000ffa0 0000000008000000", 0, "#16383 read of 65440 bytes at offset 134217728"},
+	{37, "50000001 5e6f7081 0000000000000004 0000000008000000 00000002", 0, "#1 fadd of 4 bytes at offset 134217728, addend 0x0000000000000002"},
+	{37, "78000001 5e6f7081 0000000000000000 0000000008000000", 0, "#1 notification at offset 134217728"},
+	{37, "90000005 5e6f7081 0000000000000064 0000000000000000", 100, "#5 data of 100 bytes"},
+	{37, "00000005 5e6f7081 0000000000000064 0000000000000000", 0, "malformed: operation 0"},
 	{37, "10000005", 0, "malformed: a block of 4 bytes"},
 	{37, "10", 0, "malformed: a PDU of 1 bytes"},
-	{33, "b0000000 00000001 00000002 00000003 00000003 00000024 00000026", 0,
+	{33, "b0000002 00000001 00000002 00000003 00000003 00000024 00000026 00000001 5e6f7081 00003ffe", 0,
 		"connect 1: segment 2 generation 3, rights read, write, VC 0/36 at the exporter, 0/38 at the importer"},
-	{32, "c0000000 00000001 00000000 00001000 00000003 00000000 00000000", 0, "reply 1: segment of 4096 bytes, rights read, write"},
-	{32, "c0280000 00000001 00000000 00000000 00000000 00000000 00000000", 0, "reply 1, refused: ESTALE"},
-	{32, "c0000000 00000002 00000000 00000000 00000000 00000000 00000000", 0, "reply 2"},
-	{33, "d0000000 00000002 00000000 00000000 00000000 00000024 00000000", 0, "disconnect 2: VC 0/36 at the exporter"},
-	{33, "d0000000 00000002", 0, "malformed: a control message has 28 bytes"},
+	{32, "c0000002 00000001 00000000 00001000 00000003 00000000 00000000 00010000 5e6f7081 00000200", 0, "reply 1: segment of 4096 bytes, rights read, write"},
+	{32, "c0280002 00000001 00000000 00000000 00000000 00000000 00000000 00010000 00000000 00000000", 0, "reply 1, refused: ESTALE"},
+	{32, "c0000002 00000002 00000000 00000000 00000000 00000000 00000000 00010000 00000000 00000000", 0, "reply 2"},
+	{33, "d0000002 00000002 00000000 00000000 00000000 00000024 00000000 00000001 00000000 00000000", 0, "disconnect 2: VC 0/36 at the exporter"},
+	{33, "d0000002 00000002", 0, "malformed: a control message has 40 bytes"},
+	{33, "d0000002", 0, "malformed: a control message of 4 bytes"},
+	{33, "b0000001 00000001 00000002 00000003 00000003 00000024 00000026", 0, "connect 1, of version 1"},
 }
 
 func TestBlocks(t *testing.T) {
@@ -344,7 +350,7 @@ func TestInjectedCRC32(t *testing.T) {
 		{length, func(cells []*atm.Cell) []*atm.Cell { return append(cells[:4:4], cells...) }}, // the last cell of the one before is lost
 		{correct, func(cells []*atm.Cell) []*atm.Cell { return cells }},
 	} {
-		cells := block(t, 37, fmt.Sprintf("1000%04x 0000000000c8 000000002000 ", i)+strings.Repeat(forty, 5), 0)
+		cells := block(t, 37, fmt.Sprintf("1000%04x 5e6f7081 00000000000000c8 0000000000002000 ", i)+strings.Repeat(forty, 5), 0)
 		for _, c := range change.make(cells) {
 			w.Cell(0, "node0", In, c, "")
 		}

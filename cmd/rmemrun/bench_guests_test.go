@@ -35,7 +35,7 @@ func TestBenchOperations(t *testing.T) {
 	cells := map[string]float64{
 		"write": 2, "read": 2, "cas": 2, "fadd": 2,
 		"notify": 4, // there and back
-		// 64 KiB are one PDU of 65448 bytes, 1364 cells, and one of 88, with header and
+		// 64 KiB are one PDU of 65440 bytes, 1364 cells, and one of 96, with header and
 		// trailer 3 cells; each is acknowledged.
 		"block": 1364 + 3 + 2,
 	}
