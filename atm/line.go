@@ -226,6 +226,9 @@ func (l *Line) switchTo(down bool) {
 	l.down.Store(down)
 }
 
+// Down reports whether the line is cut or closed, which the far end sees since no signal comes. An outage of its Impairment nobody sees.
+func (l *Line) Down() bool { return l.down.Load() }
+
 // Close ends the line: cells under way are dropped, counted as cut, and so are all that come later; no alarm of the clock remains. A cell
 // that is being delivered in another goroutine may still arrive after Close has returned.
 func (l *Line) Close() {

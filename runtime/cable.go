@@ -12,7 +12,8 @@ type cable struct {
 	ends  [2]plug
 	ways  [2]way // ways[i] leaves ends[i]
 	vcs   *vcs
-	inner bool // within a node, between it and its interface: no link of the topology
+	paths [2]*pathEnd // by end; nil: its continuity is not checked
+	inner bool        // within a node, between it and its interface: no link of the topology
 }
 
 // A plug is where a cable ends: in a port of a switch, or at a node.
@@ -29,12 +30,15 @@ type way struct {
 	in     atm.Receiver // takes the cells
 	line   *atm.Line    // nil: it is a link in memory
 	link   *atm.Link
-	failed bool           // the far end has noticed that nothing comes. Guarded by fabric.mu
+	defect Defect         // that the far end has noticed. Guarded by fabric.mu
 	ais    *atm.AISSource // tells the ends of the circuits so
 }
 
 // down reports whether the cable has failed in one direction at least. fabric.mu is held.
-func (c *cable) down() bool { return c.ways[0].failed || c.ways[1].failed }
+func (c *cable) down() bool { return c.ways[0].defect|c.ways[1].defect != 0 }
+
+// Receive puts a cell into the way.
+func (w *way) Receive(c *atm.Cell) { w.in.Receive(c) }
 
 // slow reports whether cells need time for the way.
 func (w *way) slow() bool {

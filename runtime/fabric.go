@@ -204,6 +204,9 @@ func (f *fabric) join(l Link, a, b plug, config fabricConfig) (*cable, error) {
 		if err != nil {
 			return nil, err
 		}
+		if l.Ways[0].unreliable() || l.Ways[1].unreliable() {
+			to = f.watch(c, i, to)
+		}
 		if f.taps && !config.memory {
 			to = &tap{to, func(cell *atm.Cell) { f.passed(c, i, LinkReceived, cell) }}
 		}
@@ -298,6 +301,9 @@ func (f *fabric) close() {
 	for _, c := range f.cables {
 		for i := range c.ways {
 			c.ways[i].ais.Stop()
+			if e := c.paths[i]; e != nil {
+				e.oam.Close()
+			}
 			if l := c.ways[i].line; l != nil {
 				l.Close()
 			}

@@ -11,6 +11,7 @@ import (
 // start begins with what is planned to happen to links. The fabric's clock is at the beginning of the job.
 func (f *fabric) start() {
 	for _, c := range f.cables {
+		f.checkContinuity(c)
 		for i := range c.ways {
 			for _, cut := range c.ways[i].Cuts {
 				now := f.clock.Now()
@@ -46,23 +47,32 @@ func (f *fabric) cut(c *cable, i int, down bool) {
 	f.later(w.Delay, func() { f.look(c, i) })
 }
 
-// look lets the far end of direction i of a cable see whether a signal comes. If none does, it tells the ends of all circuits
+// look lets the far end of direction i of a cable see whether a signal comes, and cells. If not, it tells the ends of all circuits
 // that come from there (AIS).
 func (f *fabric) look(c *cable, i int) {
 	w := &c.ways[i]
-	dead := w.line.Counters().Cut
 	f.mu.Lock()
-	if f.closed || w.failed == dead {
+	var defect Defect
+	if w.line.Down() {
+		defect |= NoSignal
+	}
+	if !c.continuous(i) {
+		defect |= NoContinuity
+	}
+	dead, was := defect != 0, w.defect != 0
+	if !f.closed {
+		w.defect = defect
+	}
+	if f.closed || was == dead {
 		f.mu.Unlock()
 		return
 	}
-	w.failed = dead
 	f.graph.changed()
 	f.mu.Unlock()
 	from, to := c.ends[i].name, c.ends[1-i].name
 	if dead {
-		f.log.Warn("link failed: "+to+" receives nothing from "+from, "link", c.name)
-		f.emit(c, i, &LinkEvent{What: LinkFailed})
+		f.log.Warn("link failed: "+to+" receives nothing from "+from, "link", c.name, "defect", defect)
+		f.emit(c, i, &LinkEvent{What: LinkFailed, Defect: defect})
 		w.ais.Start()
 	} else {
 		w.ais.Stop()
@@ -190,6 +200,8 @@ type LinkEvent struct {
 	From, To string         // the places that the direction leads from and to
 	Cell     *atm.Cell      // LinkSent, LinkReceived, LinkDropped
 	Drop     atm.DropReason // LinkDropped
+
+	Defect Defect // LinkFailed: how the far end has noticed
 
 	Moved    int // LinkRerouted: circuits that were led on another way
 	Stranded int // LinkRerouted: broken circuits for which there is none

@@ -84,8 +84,9 @@ type WayReport struct {
 	Rate      float64           `json:"rate"` // cells/s; 0: unlimited
 	Delay     time.Duration     `json:"delay_ns"`
 	Impaired  string            `json:"impaired,omitempty"` // the impairments, in words
-	Down      bool              `json:"down"`
-	Offered   uint64            `json:"offered"` // cells
+	Down      bool              `json:"down"`               // it loses everything
+	Defect    string            `json:"defect,omitempty"`   // what its far end has noticed: "no signal", "loss of continuity"
+	Offered   uint64            `json:"offered"`            // cells
 	Delivered uint64            `json:"delivered"`
 	Use       float64           `json:"use"`       // share of the rate that was used since the job began; 0 if there is none
 	Queued    int               `json:"queued"`    // cells that wait
@@ -125,7 +126,11 @@ func (n *NetworkMonitor) Report(circuits bool) NetworkReport {
 		r.Switches = append(r.Switches, s)
 	}
 	through := map[*cable]int{}
+	defects := map[*cable][2]Defect{}
 	f.mu.Lock()
+	for _, c := range f.cables {
+		defects[c] = [2]Defect{c.ways[0].defect, c.ways[1].defect}
+	}
 	f.all(func(c *circuit) {
 		k := CircuitReport{From: c.ends[0].id, To: c.ends[1].id, Control: c.control, Broken: c.broken()}
 		for _, h := range c.hops {
@@ -146,6 +151,7 @@ func (n *NetworkMonitor) Report(circuits bool) NetworkReport {
 		l := LinkReport{Name: c.name, Ends: [2]string{c.ends[0].name, c.ends[1].name}, Circuits: through[c]}
 		for i := range c.ways {
 			l.Ways[i] = c.ways[i].report(c.ends[i].name, c.ends[1-i].name, r.Time)
+			l.Ways[i].Defect = defects[c][i].String()
 		}
 		r.Links = append(r.Links, l)
 	}
@@ -214,11 +220,16 @@ func (w *Way) describe() (text string) {
 	if m.Reorder > 0 {
 		add("reorder-delay=%v", m.ReorderDelay)
 	}
-	for _, c := range w.Cuts {
-		if c.To == atm.Forever {
-			add("cut=%v..", c.From)
-		} else {
-			add("cut=%v..%v", c.From, c.To)
+	for _, times := range []struct {
+		key string
+		all []atm.Outage
+	}{{"cut", w.Cuts}, {"silent", m.Outages}} {
+		for _, o := range times.all {
+			if o.To == atm.Forever {
+				add("%s=%v..", times.key, o.From)
+			} else {
+				add("%s=%v..%v", times.key, o.From, o.To)
+			}
 		}
 	}
 	return text

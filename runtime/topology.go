@@ -33,7 +33,7 @@ type Way struct {
 	Delay      time.Duration // propagation delay
 	Queueing   atm.Queueing
 	Impairment atm.Impairment
-	Cuts       []atm.Outage // when it is cut, since the job began; unlike Impairment.Outages, both its ends see that at once
+	Cuts       []atm.Outage // when it is cut, since the job began, and its far end sees that by the signal; Impairment.Outages nobody sees
 }
 
 // leastDelay is the propagation delay of a link that is unreliable and has none of its own: that of 2 km of fibre. The time-outs of

@@ -25,6 +25,7 @@ links:
   - ends: [bob, east]
     rate: unlimited
     cut: 2s..4s
+    silent: 5s..6s
   - {ends: [carol, east], rate: 1000, queue: {size: 64, clp: 16, epd: 32, efci: 48, ppd: true}}
   - name: trunk
     ends: [west, east]
@@ -50,7 +51,8 @@ func TestParseTopology(t *testing.T) {
 		t.Fatal(err)
 	}
 	oc3 := Way{Rate: atm.OC3, Delay: 10 * time.Microsecond}
-	bob := Way{Delay: 10 * time.Microsecond, Cuts: []atm.Outage{{From: 2 * time.Second, To: 4 * time.Second}}}
+	bob := Way{Delay: 10 * time.Microsecond, Cuts: []atm.Outage{{From: 2 * time.Second, To: 4 * time.Second}},
+		Impairment: atm.Impairment{Outages: []atm.Outage{{From: 5 * time.Second, To: 6 * time.Second}}}}
 	carol := Way{Rate: 1000, Delay: 10 * time.Microsecond, Queueing: atm.Queueing{Size: 64, CLP: 16, EPD: 32, EFCI: 48, PPD: true}}
 	west := Way{Rate: atm.OC12, Delay: 5 * time.Millisecond, Impairment: atm.Impairment{Drop: []uint64{3, 5}},
 		Cuts: []atm.Outage{{From: time.Second, To: 2 * time.Second}, {From: 3 * time.Second, To: atm.Forever}}}
@@ -125,8 +127,9 @@ func TestParseTopologyRefuses(t *testing.T) {
 		{"nodes: [a, b]\nlinks: [{ends: [a, b], queue: {size: 0}}]", `t:2:38: "0" is not a number of cells`},
 		{"nodes: [a, b]\nlinks: [{ends: [a, b], queue: {size: 4, epd: 5}}]", "the EPD threshold 5 is not between 0 and the queue's 4"},
 		{"nodes: [a, b]\nlinks: [{ends: [a, b], queue: {length: 4}}]", `t:2:32: queue has no key "length"; there is clp, efci, epd, ppd, size`},
-		{"nodes: [a, b]\nlinks: [{ends: [a, b], cut: 2s}]", `"2s" is not a time of a cut`},
-		{"nodes: [a, b]\nlinks: [{ends: [a, b], cut: 2s..1s}]", "t:2:29: a cut from 2s to 1s does not end after it begins"},
+		{"nodes: [a, b]\nlinks: [{ends: [a, b], cut: 2s}]", `"2s" is not from when to when`},
+		{"nodes: [a, b]\nlinks: [{ends: [a, b], cut: 2s..1s}]", "t:2:29: cut: from 2s to 1s does not end after it begins"},
+		{"nodes: [a, b]\nlinks: [{ends: [a, b], silent: [1s.., 2s..2s]}]", "t:2:39: silent: from 2s to 2s does not end after it begins"},
 		{"nodes: [a, b]\nlinks: [{ends: [a, b], forward: {ends: [a, b]}}]", `t:2:34: forward has no key "ends"`},
 		{"nodes: 1\ntree: maybe", `t:2:7: true or false is expected, and this is "maybe"`},
 		{"nodes: 1\n'a b': 1", `t:2:1: a topology has no key "a b"`},

@@ -336,7 +336,8 @@ func (r *topologyReader) wayKeys(w *Way) keys {
 		"jitter":         r.duration(&m.Jitter),
 		"reorder":        r.probability(&m.Reorder),
 		"reorder-delay":  r.duration(&m.ReorderDelay),
-		"cut":            func(n *yaml.Node) { r.cuts(n, &w.Cuts) },
+		"cut":            func(n *yaml.Node) { r.times(n, "cut", &w.Cuts) },
+		"silent":         func(n *yaml.Node) { r.times(n, "silent", &m.Outages) },
 	}
 }
 
@@ -439,8 +440,8 @@ func (r *topologyReader) drop(n *yaml.Node, to *[]uint64) {
 	r.list(n, "drop", func(_ int, n *yaml.Node) { one(n) })
 }
 
-// cuts reads when a link is cut: one time FROM..TO or FROM.., which is for ever, or a list.
-func (r *topologyReader) cuts(n *yaml.Node, to *[]atm.Outage) {
+// times reads when something is so: one time FROM..TO or FROM.., which is for ever, or a list.
+func (r *topologyReader) times(n *yaml.Node, key string, to *[]atm.Outage) {
 	*to = nil
 	one := func(n *yaml.Node) {
 		text, ok := r.scalar(n, "a time from..to")
@@ -449,7 +450,7 @@ func (r *topologyReader) cuts(n *yaml.Node, to *[]atm.Outage) {
 		}
 		from, until, ok := strings.Cut(text, "..")
 		if !ok {
-			r.fail(n, "%q is not a time of a cut: FROM..TO, as in 2s..4s, or FROM.., for ever", text)
+			r.fail(n, "%q is not from when to when: FROM..TO, as in 2s..4s, or FROM.., for ever", text)
 			return
 		}
 		o := atm.Outage{From: r.parseDuration(n, from), To: atm.Forever}
@@ -457,7 +458,7 @@ func (r *topologyReader) cuts(n *yaml.Node, to *[]atm.Outage) {
 			o.To = r.parseDuration(n, until)
 		}
 		if o.To <= o.From {
-			r.fail(n, "a cut from %v to %v does not end after it begins", o.From, o.To)
+			r.fail(n, "%s: from %v to %v does not end after it begins", key, o.From, o.To)
 		}
 		*to = append(*to, o)
 	}
@@ -465,5 +466,5 @@ func (r *topologyReader) cuts(n *yaml.Node, to *[]atm.Outage) {
 		one(n)
 		return
 	}
-	r.list(n, "cut", func(_ int, n *yaml.Node) { one(n) })
+	r.list(n, key, func(_ int, n *yaml.Node) { one(n) })
 }

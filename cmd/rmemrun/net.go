@@ -209,7 +209,7 @@ func drawPlace(w *lineWriter, r runtime.NetworkReport, name string, p paint) {
 			if l.Name != l.Ends[0]+"-"+l.Ends[1] {
 				text += " by " + l.Name
 			}
-			if l.Ways[0].Down || l.Ways[1].Down {
+			if dead(l.Ways[0]) || dead(l.Ways[1]) {
 				text += "  " + p.red("down")
 			}
 			lines = append(lines, text)
@@ -223,6 +223,9 @@ func drawPlace(w *lineWriter, r runtime.NetworkReport, name string, p paint) {
 		w.printf("%s %s\n", branch, line)
 	}
 }
+
+// dead reports whether nothing comes out of a direction of a link, or its end thinks so.
+func dead(w runtime.WayReport) bool { return w.Down || w.Defect != "" }
 
 // linkTable has a row for each direction of a link.
 func linkTable(r runtime.NetworkReport, p paint) string {
@@ -242,7 +245,10 @@ func linkTable(r runtime.NetworkReport, p paint) string {
 			if d.Impaired != "" {
 				end += "  (" + d.Impaired + ")"
 			}
-			if d.Down {
+			switch {
+			case d.Defect != "":
+				end += "  " + p.red("down: "+d.Defect)
+			case d.Down:
 				end += "  " + p.red("down")
 			}
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%d\t%s\n", l.Name, d.From, d.To, rateText(d.Rate), delayText(d.Delay), l.Circuits, use, d.Queued, d.Delivered, end)
