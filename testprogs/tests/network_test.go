@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"rmemrun/rmem"
 	"rmemrun/runtime"
 )
 
@@ -16,12 +17,15 @@ type network struct {
 	word  string // of the topology
 	ways  string // of all links
 	cut   string // the one link that is cut, if that is not empty; all others stay
-	fault string // what drops cells, with at least one seed
+	fault string // what drops cells, on a link or at a node, with at least one seed
 	long  bool   // it takes many cells to meet one that is lost
 }
 
-// networks are what programs have to get the right result over. Each link has a delay, so that cells are under way. None misinserts
-// cells: docs/protocol.md, "What is not repaired".
+// networks are what programs have to get the right result over. Each link has a delay, so that cells are under way.
+//
+// Two of them misinsert cells: they come out on another circuit. A program is safe from that if it writes no 37 to 40 bytes at once: all other messages bear
+// the key of their circuit, and one of another circuit is dropped, but for a chance of 2⁻²⁸. A write of 37 to 40 bytes has no room for a key, and is believed once in 256
+// times (docs/protocol.md, "What is not repaired"): a program that makes some runs without misinsertion.
 var networks = []network{
 	{name: "no loss", word: "star", ways: "delay=20us"},
 	{name: "loss 1e-4", word: "star", ways: "delay=20us,loss=1e-4", fault: "loss", long: true},
@@ -31,13 +35,17 @@ var networks = []network{
 	{name: "bit errors", word: "line", ways: "delay=20us,header-errors=1e-5,payload-errors=1e-5"},
 	{name: "duplication", word: "ring", ways: "delay=20us,duplicate=0.05"},
 	{name: "reordering", word: "mesh", ways: "delay=20us,reorder=0.05,reorder-delay=300us"},
+	{name: "misinsertion", word: "star", ways: "delay=20us,misinsert=0.02", fault: "misinserted"},
 	{name: "rate", word: "fattree", ways: "rate=OC-3,delay=10us"},
 	{name: "2 s cut", word: "star", ways: "delay=20us,cut=3ms..2003ms", fault: "cut"},
 	{name: "cut and led around", word: "ring", ways: "delay=20us", cut: "s0-s1"},
 	{name: "everything", word: "ring", cut: "s1-s2",
 		fault: "loss",
-		ways:  "rate=OC-12,delay=20us,jitter=10us,loss=0.005,header-errors=1e-6,payload-errors=1e-6,duplicate=0.01,reorder=0.01,reorder-delay=200us"},
+		ways:  "rate=OC-12,delay=20us,jitter=10us,loss=0.005,header-errors=1e-6,payload-errors=1e-6,misinsert=0.001,duplicate=0.01,reorder=0.01,reorder-delay=200us"},
 }
+
+// misinsert is the fault that a program which writes 37 to 40 bytes is not safe from.
+var misinsert = regexp.MustCompile(`,misinsert=[^,]*`)
 
 func (n network) topology(t *testing.T, nodes int) *runtime.Topology {
 	t.Helper()
@@ -68,11 +76,12 @@ func TestNetworks(t *testing.T) {
 		source, args, long string
 		right              string // what each line of the output looks like
 		lines              int    // how many there are
+		bare               bool   // it writes 37 to 40 bytes at once
 	}{
-		{"jacobi.c", "16 6", "16 200", `^16 x 16 points, \d+ steps, 4 nodes: equal to one node alone, to the bit; `, 1},
-		{"counter.c", "8", "80", `^(locked 32, swapped 32, added 32, of 32|locked 320, swapped 320, added 320, of 320)$`, 1},
-		{"names.c", "16", "200", `^node \d: home of \d+ names, found all (16|200)$`, nodes},
-		{"alltoall.c", "15", "300", `^node \d: 4 actors x (15|300) operations, all right; `, nodes},
+		{"jacobi.c", "16 6", "16 200", `^16 x 16 points, \d+ steps, 4 nodes: equal to one node alone, to the bit; `, 1, false},
+		{"counter.c", "8", "80", `^(locked 32, swapped 32, added 32, of 32|locked 320, swapped 320, added 320, of 320)$`, 1, false},
+		{"names.c", "16", "200", `^node \d: home of \d+ names, found all (16|200)$`, nodes, false},
+		{"alltoall.c", "15", "300", `^node \d: 4 actors x (15|300) operations, all right; `, nodes, true},
 	}
 	seeds := uint64(10)
 	if testing.Short() {
@@ -82,7 +91,12 @@ func TestNetworks(t *testing.T) {
 		right := regexp.MustCompile(p.right)
 		program := compile(t, p.source, static)
 		for _, n := range networks {
-			if testing.Short() && n.name != "loss 1e-2" && n.name != "cut and led around" && n.name != "everything" {
+			if p.bare {
+				if n.ways = misinsert.ReplaceAllString(n.ways, ""); n.fault == "misinserted" {
+					continue
+				}
+			}
+			if testing.Short() && n.name != "loss 1e-2" && n.name != "misinsertion" && n.name != "cut and led around" && n.name != "everything" {
 				continue
 			}
 			args := p.args
@@ -99,7 +113,8 @@ func TestNetworks(t *testing.T) {
 				t.Run(fmt.Sprintf("%s/%s/seed %d", p.source, n.name, seed+1), func(t *testing.T) {
 					t.Parallel()
 					status, stdout, stderr := runOver(t, n.topology(t, nodes), seed+1, func(e *runtime.Event) {
-						if e.Kind == runtime.OnLink && e.Link.What == runtime.LinkDropped && e.Link.Drop.String() == n.fault {
+						if e.Kind == runtime.OnLink && e.Link.What == runtime.LinkDropped && e.Link.Drop.String() == n.fault ||
+							e.Kind == runtime.Network && e.Net.Kind == rmem.Dropped && e.Net.Reason.String() == n.fault {
 							dropped.Add(1)
 						}
 					}, program, nodes, strings.Fields(args)...)
