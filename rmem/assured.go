@@ -257,8 +257,7 @@ const haveSize = 8
 // sendHave tells the target that the replies to all requests before seq have come: it need not keep them. c.send is held.
 func (c *initiator) sendHave(seq uint64) {
 	var m [wordSize + keySize]byte
-	binary.BigEndian.PutUint32(m[:], opWord(OpHave, false, 0))
-	binary.BigEndian.PutUint32(m[wordSize:], c.mine.key)
+	c.mine.put(m[:], OpHave, opWord(OpHave, false, 0))
 	c.cell.SetHeader(atm.Header{VC: c.vc})
 	sealCell(&c.cell, c.mine.number(seq), m[:])
 	if c.node.observer != nil {

@@ -275,7 +275,6 @@ func (c *initiator) prepare(o *Operation) (*flight, alarm) {
 		f.body = newBody(int(max(f.n, MaxCell)))
 		data = f.body
 	} else {
-		binary.BigEndian.PutUint32(f.message[wordSize:], c.mine.key) // what has no room for it overwrites it
 		data = f.message[f.header.op.lead():]
 	}
 	switch o.op {
@@ -308,7 +307,7 @@ func (c *initiator) prepare(o *Operation) (*flight, alarm) {
 		f.sending = true
 	} else {
 		f.size = f.header.op.lead() + len(data)
-		binary.BigEndian.PutUint32(f.message[:], opWord(f.header.op, f.header.notify, uint32(f.offset)))
+		c.mine.put(f.message[:], f.header.op, opWord(f.header.op, f.header.notify, uint32(f.offset)))
 	}
 	var a alarm
 	if last {

@@ -25,6 +25,15 @@ func (m mark) number(seq uint64) uint32 { return (m.first + uint32(seq)) & seqMa
 // seq is the low 14 bits of the request that a number on the wire stands for.
 func (m mark) seq(number uint32) uint32 { return (number - m.first) & seqMask }
 
+// put writes what stands before the data of a message in one cell: its operation word, and the key if there is room for it.
+func (m mark) put(message []byte, op Op, word uint32) {
+	if op.lead() == wordSize {
+		binary.BigEndian.PutUint32(message, word)
+	} else {
+		binary.BigEndian.PutUint64(message, uint64(word)<<32|uint64(m.key))
+	}
+}
+
 // on reports whether a single segment message bears the mark, as far as it has room for one.
 func (m mark) on(message []byte) bool {
 	word := binary.BigEndian.Uint32(message)

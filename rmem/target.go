@@ -517,12 +517,11 @@ func (t *target) answer(e Error) {
 // reply sends the reply k to the last request, with n bytes of data, in one cell.
 func (t *target) reply(k *kept, op Op, e Error, n int) {
 	seq := t.expected - 1
+	word := replyWord(op, e, t.mine.number(seq))
 	if op == OpData {
-		binary.BigEndian.PutUint32(k.message[:], uint32(op)<<opShift|t.mine.dataKey())
-	} else {
-		binary.BigEndian.PutUint32(k.message[:], replyWord(op, e, t.mine.number(seq)))
-		binary.BigEndian.PutUint32(k.message[wordSize:], t.mine.key)
+		word = uint32(op)<<opShift | t.mine.dataKey()
 	}
+	t.mine.put(k.message[:], op, word)
 	k.op, k.status, k.size = op, e, n
 	t.transmit(k, seq)
 }
@@ -552,8 +551,7 @@ func (t *target) sendHave() {
 	if e := t.early[t.expected%window].mosaic; e != nil {
 		from = e.missing()
 	}
-	binary.BigEndian.PutUint32(m[:], opWord(OpHave, false, uint32(from/8)<<seqBits|number))
-	binary.BigEndian.PutUint32(m[wordSize:], t.mine.key)
+	t.mine.put(m[:], OpHave, opWord(OpHave, false, uint32(from/8)<<seqBits|number))
 	var bits uint64
 	for i := range uint64(window - 1) {
 		if t.early[(t.expected+1+i)%window].form != 0 {
