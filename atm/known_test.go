@@ -49,12 +49,13 @@ func TestCatalogue(t *testing.T) { eachWay(t, testCatalogue) }
 
 func testCatalogue(t *testing.T) {
 	check := []byte("123456789")
-	var r byte
-	for _, b := range check {
-		// hecTable[3] is the plain octet-wise CRC-8.
-		r = hecTable[3][r^b]
+	crc8 := func(data []byte) (r byte) {
+		for _, b := range data {
+			r = hecTable[3][r^b] // the plain octet-wise CRC-8
+		}
+		return r ^ hecCoset
 	}
-	if got := r ^ hecCoset; got != 0xa1 {
+	if got := crc8(check); got != 0xa1 {
 		t.Errorf("CRC-8/I-432-1 check = %02x, want a1", got)
 	}
 	if got := CRC10(check); got != 0x199 {
@@ -63,7 +64,10 @@ func testCatalogue(t *testing.T) {
 	if got := CRC32(check); got != 0xfc891918 {
 		t.Errorf("CRC-32/BZIP2 check = %08x, want fc891918", got)
 	}
-	// Code words listed by github.com/pasztorpisti/go-crc.
+	// Code words listed by github.com/pasztorpisti/go-crc v1.0.0: CRC8I4321, CRC10ATM, CRC32BZIP2.
+	if got := crc8([]byte("CRC8I4321")); got != 0x9a {
+		t.Errorf("code word of CRC8I4321 = %02x, want 9a", got)
+	}
 	if got := CRC10([]byte("CRC10ATM")) << 6; got != 0xdd80 {
 		t.Errorf("code word of CRC10ATM = %04x, want dd80", got)
 	}
