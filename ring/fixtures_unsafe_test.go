@@ -1,0 +1,5 @@
+package ring
+
+import "unsafe"
+
+func addressOf(p *uint32) unsafe.Pointer { return unsafe.Pointer(p) }

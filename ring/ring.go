@@ -1,0 +1,186 @@
+package ring
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"rmemrun/atm"
+)
+
+// A Server carries out the requests of one ring. The locks that it takes are held for as long as a number of requests needs.
+type Server interface {
+	// Begin takes the locks of the circuit, and End releases them.
+	Begin()
+	End()
+
+	// Serve carries out request number index, a cell that nobody has looked at. It reports whether reply has an answer; there is one to
+	// each request whose sender may wait for it.
+	Serve(index uint64, request, reply *atm.Cell) bool
+
+	// Refuse makes the answer to request number index that says that the circuit has failed.
+	Refuse(index uint64, reply *atm.Cell)
+}
+
+// ErrBroken says that one of the two guests has written into a ring what it never may: the circuit has failed.
+var ErrBroken = errors.New("the head of the ring is not where it can be: one of its two guests has overwritten it")
+
+// A Ring is rmemrun's end of a ring. All methods but Ready, Polled and Served take the server's locks, and may be called by any goroutine.
+type Ring struct {
+	server   Server
+	requests *requests
+	replies  *replies
+	orphaned atomic.Bool // the exporter's guest is gone
+
+	// Guarded by the server's locks.
+	next    uint64 // how far head has come, as far as we know
+	broken  bool
+	request atm.Cell
+	reply   atm.Cell
+	served  uint64 // by us; read without the locks
+}
+
+// publishEvery is how many requests are served before the head is moved: seldom enough that the line it is in is not always under way, often
+// enough that a full ring is not empty before its owner hears of it.
+const publishEvery = 16
+
+// Ready reports whether a request waits that can be served now. It takes no locks.
+func (r *Ring) Ready() bool {
+	head := atomic.LoadUint64(&r.replies.head)
+	return atomic.LoadUint32(&r.requests.slots[head%Slots].seq) == uint32(head+1)
+}
+
+// Polled reports whether the exporter's guest says that it looks at the ring by itself.
+func (r *Ring) Polled() bool { return atomic.LoadUint32(&r.replies.polling) != 0 }
+
+// Served is how many requests were carried out by Serve, and not by the exporter's guest.
+func (r *Ring) Served() uint64 { return atomic.LoadUint64(&r.served) }
+
+// Serve carries out the requests that are there, at most so many, and returns how many it did. It does none while the exporter's guest serves
+// the ring. The error is ErrBroken, from then on.
+func (r *Ring) Serve(most int) (int, error) {
+	r.server.Begin()
+	n, err := r.serve(most)
+	r.server.End()
+	return n, err
+}
+
+func (r *Ring) serve(most int) (int, error) {
+	if r.broken {
+		r.refuse()
+		return 0, ErrBroken
+	}
+	if !r.lock() {
+		return 0, nil
+	}
+	next := atomic.LoadUint64(&r.replies.head)
+	if next != r.next && !r.follow(next) {
+		r.refuse()
+		r.unlock()
+		return 0, ErrBroken
+	}
+	done := 0
+	for done < most && take(&r.request, &r.requests.slots[next%Slots], uint32(next+1)) {
+		if r.server.Serve(next, &r.request, &r.reply) {
+			put(&r.replies.slots[next%Slots], &r.reply, uint32(next+1))
+		}
+		next++
+		done++
+		if done%publishEvery == 0 {
+			store64(&r.replies.head, next)
+		}
+	}
+	store64(&r.replies.head, next)
+	r.next = next
+	store64(&r.served, r.served+uint64(done))
+	r.unlock()
+	return done, nil
+}
+
+// lock takes the ring from the exporter's guest; false: that has it.
+func (r *Ring) lock() bool {
+	return r.orphaned.Load() || atomic.CompareAndSwapUint32(&r.replies.lock, unlocked, byAgent)
+}
+
+func (r *Ring) unlock() { store32(&r.replies.lock, unlocked) }
+
+// follow takes note that the exporter's guest has moved the head. It may have served any number of requests, of those that were there.
+func (r *Ring) follow(head uint64) bool {
+	tail := atomic.LoadUint64(&r.requests.tail)
+	if head-r.next > tail-r.next || tail-head > Slots {
+		r.broken = true
+		return false
+	}
+	r.next = head
+	return true
+}
+
+// refuse answers all that may still wait in a ring that is broken, or whose circuit has failed.
+func (r *Ring) refuse() {
+	tail := atomic.LoadUint64(&r.requests.tail)
+	if tail-r.next > Slots {
+		r.next = tail - Slots
+	}
+	for ; r.next != tail; r.next++ {
+		r.server.Refuse(r.next, &r.reply)
+		put(&r.replies.slots[r.next%Slots], &r.reply, uint32(r.next+1))
+	}
+	store64(&r.replies.head, tail)
+}
+
+// Drain serves the ring until all is carried out that was posted before the call, or the ring is broken. Where something hinders that, which only a
+// guest can do away with (it serves the ring itself, or has claimed a slot that it has not filled yet), wait is called, again and again; false
+// from it ends Drain with ErrStuck.
+func (r *Ring) Drain(wait func() bool) error {
+	goal := atomic.LoadUint64(&r.requests.tail)
+	for {
+		r.server.Begin()
+		done, err := r.serve(Slots)
+		next := r.next
+		r.server.End()
+		switch left := goal - next; {
+		case err != nil:
+			return err
+		case int64(left) <= 0:
+			return nil
+		case left > Slots:
+			return r.Break()
+		case done == 0 && !wait():
+			return ErrStuck
+		}
+	}
+}
+
+// ErrStuck says that a guest does not let go of a ring.
+var ErrStuck = errors.New("a guest holds up the ring")
+
+// Break ends the use of the ring: whoever waits is refused. It returns ErrBroken.
+func (r *Ring) Break() error {
+	r.server.Begin()
+	defer r.server.End()
+	r.broken = true
+	r.refuse()
+	return ErrBroken
+}
+
+// Orphan says that the exporter's guest is gone: it does not hold the lock, whatever that says.
+func (r *Ring) Orphan() { r.orphaned.Store(true) }
+
+// Reset makes an empty ring of one that nobody uses any more, for another circuit, of which s is the server.
+func (r *Ring) Reset(s Server) { r.reset(s, r.next) }
+
+// reset is Reset, with the index of the first request.
+func (r *Ring) reset(s Server, start uint64) {
+	r.server, r.next, r.broken = s, start, false
+	r.orphaned.Store(false)
+	for i := range uint64(Slots) {
+		last := start - 1 - (start-1-i)%Slots // that was in slot i
+		atomic.StoreUint32(&r.requests.slots[i].seq, uint32(last+1))
+		atomic.StoreUint32(&r.replies.slots[i].seq, uint32(last+1))
+		r.requests.busy[i] = 0
+	}
+	atomic.StoreUint64(&r.requests.tail, start)
+	atomic.StoreUint64(&r.requests.seen, start)
+	atomic.StoreUint64(&r.replies.head, start)
+	atomic.StoreUint32(&r.replies.polling, 0)
+	atomic.StoreUint32(&r.replies.lock, unlocked)
+}
