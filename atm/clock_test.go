@@ -154,7 +154,7 @@ func TestRates(t *testing.T) {
 			t.Errorf("%s: a cell takes %d ps, %v, want %d", k.name, ps, err, k.ps)
 		}
 	}
-	if _, err := RateByName("OC-5"); err == nil || err.Error() != `atm: no rate is called "OC-5", known are OC-3, OC-12, OC-48, OC-192, unlimited` {
+	if _, err := RateByName("OC-5"); err == nil || err.Error() != `no rate is called "OC-5", known are OC-3, OC-12, OC-48, OC-192, unlimited` {
 		t.Error(err)
 	}
 	for _, rate := range []float64{-1, 1e-9, 1e13, math.NaN()} {

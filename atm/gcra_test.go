@@ -131,6 +131,7 @@ func TestPolicer(t *testing.T) {
 	burst := Traffic{PCR: 1e5, SCR: 1e4, MBS: 3} // 3 at the PCR, then one in 100 µs
 	loose := Traffic{PCR: 1e5, CDVT: 5 * us}     // up to 5 µs early
 	both := Traffic{PCR: 1e5, SCR: 1e4, MBS: 1}  // no burst
+	whole := Traffic{PCR: 1e5, SCR: 1e4, MBS: 1, Transparent: true}
 	for _, tt := range []struct {
 		name    string
 		traffic Traffic
@@ -151,16 +152,23 @@ func TestPolicer(t *testing.T) {
 			{100 * us, false, Pass}, {105 * us, false, Discard}, // by the PCR: counts not by the SCR either
 			{200 * us, false, Pass},
 		}},
+		{"CLP 1 is, if the SCR is of both", whole, false, []step{{0, true, Pass}, {10 * us, false, Discard}, {20 * us, true, Discard}, {100 * us, true, Pass}}},
 		{"a tagged cell counts for the PCR", both, true, []step{{0, false, Pass}, {95 * us, false, Tag}, {100 * us, false, Discard}, {105 * us, false, Pass}}},
 	} {
 		p, err := NewPolicer(tt.traffic, tt.tag)
 		if err != nil {
 			t.Fatal(err)
 		}
+		var count [3]uint64
 		for i, s := range tt.steps {
-			if got := p.Cell(s.at, s.clp); got != s.want {
+			got := p.Cell(s.at, s.clp)
+			if got != s.want {
 				t.Errorf("%s: cell %d at %v, CLP %v: %d, want %d", tt.name, i, s.at, s.clp, got, s.want)
 			}
+			count[got]++
+		}
+		if got, want := p.Counters(), (PolicerCounters{count[Pass], count[Tag], count[Discard]}); got != want {
+			t.Errorf("%s: the counters are %+v, want %+v", tt.name, got, want)
 		}
 	}
 }
@@ -259,6 +267,24 @@ func TestShaperConforms(t *testing.T) {
 			t.Fatalf("counters %+v", c)
 		}
 	})
+}
+
+// A CLP-transparent SCR holds cells with CLP 1 back, too.
+func TestShaperTransparent(t *testing.T) {
+	clock := NewSimClock()
+	var at []string
+	s, err := NewShaper(receiverFunc(func(*Cell) { at = append(at, clock.Now().String()) }),
+		ShaperConfig{Clock: clock, Traffic: Traffic{PCR: 1e5, SCR: 1e4, MBS: 1, Transparent: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		s.Receive(&Cell{3: clpBit})
+	}
+	clock.Run(Forever)
+	if got, want := fmt.Sprint(at), "[0s 100µs 200µs]"; got != want {
+		t.Errorf("cells came out at %s, want %s", got, want)
+	}
 }
 
 // The times at which a shaper lets a burst out: MBS cells at the PCR, then the SCR.

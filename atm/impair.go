@@ -63,17 +63,17 @@ func (m *Impairment) check() error {
 		{"misinsertion", m.Misinsert}, {"duplication", m.Duplicate}, {"reordering", m.Reorder},
 	} {
 		if !(p.value >= 0 && p.value <= 1) {
-			return fmt.Errorf("atm: the %s probability %v of a line is not between 0 and 1", p.name, p.value)
+			return fmt.Errorf("the %s probability %v of a line is not between 0 and 1", p.name, p.value)
 		}
 	}
 	for _, k := range m.Drop {
 		if k == 0 {
-			return fmt.Errorf("atm: a line cannot drop cell 0, the first is 1")
+			return fmt.Errorf("a line cannot drop cell 0, the first is 1")
 		}
 	}
 	for _, o := range m.Outages {
 		if o.From < 0 || o.To <= o.From {
-			return fmt.Errorf("atm: an outage of a line from %v to %v does not end after it begins", o.From, o.To)
+			return fmt.Errorf("an outage of a line from %v to %v does not end after it begins", o.From, o.To)
 		}
 	}
 	for _, d := range []struct {
@@ -81,11 +81,11 @@ func (m *Impairment) check() error {
 		value time.Duration
 	}{{"jitter", m.Jitter}, {"reordering delay", m.ReorderDelay}} {
 		if d.value < 0 || d.value > time.Hour {
-			return fmt.Errorf("atm: the %s %v of a line is not between 0 and an hour", d.name, d.value)
+			return fmt.Errorf("the %s %v of a line is not between 0 and an hour", d.name, d.value)
 		}
 	}
 	if m.Reorder > 0 && m.ReorderDelay == 0 {
-		return fmt.Errorf("atm: reordering needs the delay by which a cell is held up")
+		return fmt.Errorf("reordering needs the delay by which a cell is held up")
 	}
 	return nil
 }

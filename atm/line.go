@@ -59,7 +59,7 @@ const slack = 1 << 16
 
 // NewLine makes a line that ends at to.
 func NewLine(to Receiver, c LineConfig) (*Line, error) {
-	fail := func(err error) (*Line, error) { return nil, fmt.Errorf("atm: line %q: %w", c.Name, err) }
+	fail := func(err error) (*Line, error) { return nil, fmt.Errorf("line %q: %w", c.Name, err) }
 	cellTime, err := cellTime(c.Rate)
 	if err != nil {
 		return fail(err)
@@ -71,11 +71,11 @@ func NewLine(to Receiver, c LineConfig) (*Line, error) {
 		return fail(err)
 	}
 	if c.Delay < 0 || c.Delay > time.Hour {
-		return fail(fmt.Errorf("atm: the delay %v is not between 0 and an hour", c.Delay))
+		return fail(fmt.Errorf("the delay %v is not between 0 and an hour", c.Delay))
 	}
 	on := c.Rate * (c.Delay + c.Impairment.Jitter + c.Impairment.ReorderDelay).Seconds()
 	if on > maxQueue {
-		return fail(fmt.Errorf("atm: at this rate and delay the line would hold %.0f cells, at most %d are possible", on, maxQueue))
+		return fail(fmt.Errorf("at this rate and delay the line would hold %.0f cells, at most %d are possible", on, maxQueue))
 	}
 	l := &Line{
 		to: to, onDrop: c.OnDrop, clock: c.Clock,
@@ -86,7 +86,7 @@ func NewLine(to Receiver, c LineConfig) (*Line, error) {
 		l.impair = newImpairer(c.Impairment, c.Seed, c.Name)
 	}
 	if c.Clock == nil && (l.timed || l.impair != nil) {
-		return fail(fmt.Errorf("atm: what takes time or is impaired needs a clock"))
+		return fail(fmt.Errorf("what takes time or is impaired needs a clock"))
 	}
 	l.queues.Queueing = c.Queueing
 	l.plain.line = l

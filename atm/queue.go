@@ -35,7 +35,7 @@ type Queueing struct {
 	// PPD is partial packet discard: when a cell of an AAL5 PDU is discarded, so are the rest of it up to the last.
 	PPD bool
 
-	// Weights are the shares of the line that the classes have of it while they all have cells waiting. All 0: 1 for UBR, 4 for VBR, 16
+	// Weights are the shares of the line that the classes have of it while they all have cells waiting. 0: 1 for UBR, 4 for VBR, 16
 	// for CBR. A class of its own gets the whole line.
 	Weights [Classes]int
 }
@@ -57,22 +57,22 @@ func (q *Queueing) check() error {
 		q.Size = DefaultQueue
 	}
 	if q.Size < 1 || q.Size > maxQueue {
-		return fmt.Errorf("atm: a queue of %d cells is not possible, give 1 to %d", q.Size, maxQueue)
+		return fmt.Errorf("a queue of %d cells is not possible, give 1 to %d", q.Size, maxQueue)
 	}
 	for _, t := range []struct {
 		name  string
 		value int
 	}{{"CLP", q.CLP}, {"EPD", q.EPD}, {"EFCI", q.EFCI}} {
 		if t.value < 0 || t.value > q.Size {
-			return fmt.Errorf("atm: the %s threshold %d is not between 0 and the queue's %d cells", t.name, t.value, q.Size)
+			return fmt.Errorf("the %s threshold %d is not between 0 and the queue's %d cells", t.name, t.value, q.Size)
 		}
 	}
-	if q.Weights == [Classes]int{} {
-		q.Weights = defaultWeights
-	}
 	for class, w := range q.Weights {
+		if w == 0 {
+			q.Weights[class], w = defaultWeights[class], defaultWeights[class]
+		}
 		if w < 1 || w > maxWeight {
-			return fmt.Errorf("atm: the weight %d of %v is not between 1 and %d", w, Class(class), maxWeight)
+			return fmt.Errorf("the weight %d of %v is not between 1 and %d", w, Class(class), maxWeight)
 		}
 	}
 	return nil

@@ -188,10 +188,10 @@ func TestQueueingErrors(t *testing.T) {
 		{Queueing{Size: 10, CLP: 11}, "the CLP threshold 11"},
 		{Queueing{Size: 10, EPD: -1}, "the EPD threshold -1"},
 		{Queueing{EFCI: DefaultQueue + 1}, "the EFCI threshold 1025"},
-		{Queueing{Weights: [Classes]int{1, 1, 0}}, "the weight 0 of cbr"},
+		{Queueing{Weights: [Classes]int{1, 1, -1}}, "the weight -1 of cbr"},
 		{Queueing{Weights: [Classes]int{1, maxWeight + 1, 1}}, "the weight 65537 of vbr"},
 	} {
-		if _, err := NewLine(nil, LineConfig{Name: "a-b", Queueing: tt.q}); err == nil || !strings.Contains(err.Error(), `atm: line "a-b": `) || !strings.Contains(err.Error(), tt.want) {
+		if _, err := NewLine(nil, LineConfig{Name: "a-b", Queueing: tt.q}); err == nil || !strings.Contains(err.Error(), `line "a-b": `) || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%+v: %v, want %q", tt.q, err, tt.want)
 		}
 	}

@@ -25,6 +25,7 @@ type ShaperConfig struct {
 type Shaper struct {
 	belt            conveyor
 	peak, sustained *GCRA
+	transparent     bool
 	onDrop          func(c *Cell, why DropReason)
 	offered         atomic.Uint64
 	dropped         [DropReasons]atomic.Uint64
@@ -36,16 +37,16 @@ func NewShaper(to Receiver, c ShaperConfig) (*Shaper, error) {
 		c.Size = DefaultQueue
 	}
 	if c.Size < 1 || c.Size > maxQueue {
-		return nil, fmt.Errorf("atm: a shaper for %d cells is not possible, give 1 to %d", c.Size, maxQueue)
+		return nil, fmt.Errorf("a shaper for %d cells is not possible, give 1 to %d", c.Size, maxQueue)
 	}
 	if c.Clock == nil {
-		return nil, fmt.Errorf("atm: a shaper needs a clock")
+		return nil, fmt.Errorf("a shaper needs a clock")
 	}
 	peak, sustained, err := c.Traffic.buckets(0)
 	if err != nil {
 		return nil, err
 	}
-	s := &Shaper{peak: peak, sustained: sustained, onDrop: c.OnDrop}
+	s := &Shaper{peak: peak, sustained: sustained, transparent: c.Traffic.Transparent, onDrop: c.OnDrop}
 	s.belt.init(c.Clock, to, c.Size)
 	return s, nil
 }
@@ -66,7 +67,7 @@ func (s *Shaper) Receive(c *Cell) {
 	now := s.belt.clock.Now()
 	out := stamp{ns: now}
 	sustained := s.sustained
-	if c.CLP() {
+	if c.CLP() && !s.transparent {
 		sustained = nil
 	}
 	for _, g := range []*GCRA{s.peak, sustained} {

@@ -109,7 +109,7 @@ func (s *Switch) Ports() int { return len(s.ports) }
 
 func (s *Switch) port(n int) (*port, error) {
 	if n < 0 || n >= len(s.ports) {
-		return nil, fmt.Errorf("atm: switch has no port %d, its ports are 0 to %d", n, len(s.ports)-1)
+		return nil, fmt.Errorf("switch has no port %d, its ports are 0 to %d", n, len(s.ports)-1)
 	}
 	return &s.ports[n], nil
 }
@@ -124,7 +124,7 @@ func (s *Switch) Attach(n int, out Receiver) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p.out != nil {
-		return fmt.Errorf("atm: port %d of the switch is attached already", n)
+		return fmt.Errorf("port %d of the switch is attached already", n)
 	}
 	p.out = out
 	return nil
@@ -174,7 +174,7 @@ func (s *Switch) Connect(in int, inVC VC, out int, outVC VC) error {
 // the contract cannot be kept.
 func (s *Switch) ConnectContract(in int, inVC VC, out int, outVC VC, k Contract) error {
 	fail := func(why error) error {
-		return fmt.Errorf("atm: connecting %v at port %d to %v at port %d: %w", inVC, in, outVC, out, why)
+		return fmt.Errorf("connecting %v at port %d to %v at port %d: %w", inVC, in, outVC, out, why)
 	}
 	if inVC == (VC{}) || outVC == (VC{}) {
 		return fail(fmt.Errorf("0/0 is no circuit"))
@@ -210,7 +210,7 @@ func (s *Switch) ConnectPath(in int, inVPI uint8, out int, outVPI uint8, k Contr
 		return &vp.path, nil
 	})
 	if err != nil {
-		return fmt.Errorf("atm: connecting path %d at port %d to path %d at port %d: %w", inVPI, in, outVPI, out, err)
+		return fmt.Errorf("connecting path %d at port %d to path %d at port %d: %w", inVPI, in, outVPI, out, err)
 	}
 	return nil
 }
@@ -273,6 +273,20 @@ func (s *Switch) keep(r *route, from *port, out Receiver, k Contract) error {
 		r.out = r.shaper
 	}
 	return err
+}
+
+// Policed tells what policing made of the cells of the circuit inVC at port in since it was connected; false: it is not policed, or there is
+// none.
+func (s *Switch) Policed(in int, inVC VC) (PolicerCounters, bool) {
+	p, err := s.port(in)
+	if err != nil {
+		return PolicerCounters{}, false
+	}
+	r := p.lookup(inVC)
+	if r == nil || r.police == nil {
+		return PolicerCounters{}, false
+	}
+	return r.police.Counters(), true
 }
 
 // Disconnect ends what Connect began for inVC at port in, and reports whether

@@ -130,11 +130,11 @@ func TestSwitchPathErrors(t *testing.T) {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
 	}
-	wantErr(s.ConnectPath(0, 7, 1, 8, Contract{}), "atm: connecting path 7 at port 0 to path 8 at port 1: path 7 is in use at port 0, disconnect it first")
-	wantErr(s.ConnectPath(0, 6, 2, 8, Contract{}), "atm: connecting path 6 at port 0 to path 8 at port 2: atm: switch has no port 2, its ports are 0 to 1")
+	wantErr(s.ConnectPath(0, 7, 1, 8, Contract{}), "connecting path 7 at port 0 to path 8 at port 1: path 7 is in use at port 0, disconnect it first")
+	wantErr(s.ConnectPath(0, 6, 2, 8, Contract{}), "connecting path 6 at port 0 to path 8 at port 2: switch has no port 2, its ports are 0 to 1")
 	wantErr(s.ConnectPath(0, 6, 1, 8, Contract{}), "<nil>")
-	wantErr(s.ConnectPath(0, 6, 1, 9, Contract{}), "atm: connecting path 6 at port 0 to path 9 at port 1: path 6 is in use at port 0, disconnect it first")
-	wantErr(s.Connect(0, VC{6, 40}, 1, VC{6, 40}), "atm: connecting 6/40 at port 0 to 6/40 at port 1: path 6 is in use at port 0, disconnect it first")
+	wantErr(s.ConnectPath(0, 6, 1, 9, Contract{}), "connecting path 6 at port 0 to path 9 at port 1: path 6 is in use at port 0, disconnect it first")
+	wantErr(s.Connect(0, VC{6, 40}, 1, VC{6, 40}), "connecting 6/40 at port 0 to 6/40 at port 1: path 6 is in use at port 0, disconnect it first")
 	if !s.Disconnect(0, VC{7, 40}) {
 		t.Error("nothing to disconnect")
 	}
@@ -150,15 +150,15 @@ func TestSwitchContractErrors(t *testing.T) {
 		{Contract{Class: Classes}, "there is no class 3"},
 		{Contract{Policing: PoliceTag, Traffic: Traffic{PCR: 1}}, "the switch has no clock to police or shape by"},
 		{Contract{Shape: 1, Traffic: Traffic{PCR: 1}}, "the switch has no clock to police or shape by"},
-		{Contract{Policing: PoliceDiscard}, "atm: traffic has no peak cell rate, PCR in cells/s is needed"},
+		{Contract{Policing: PoliceDiscard}, "traffic has no peak cell rate, PCR in cells/s is needed"},
 		{Contract{Policing: 3}, "there is no policing 3"},
-		{Contract{Shape: -1, Traffic: Traffic{PCR: 1}}, "atm: a shaper for -1 cells is not possible, give 1 to 16777216"},
+		{Contract{Shape: -1, Traffic: Traffic{PCR: 1}}, "a shaper for -1 cells is not possible, give 1 to 16777216"},
 	} {
 		if i == 3 {
 			s.Clock = NewSimClock()
 		}
 		err := s.ConnectContract(0, VC{0, 40}, 1, VC{0, 41}, tt.k)
-		if want := "atm: connecting 0/40 at port 0 to 0/41 at port 1: " + tt.want; fmt.Sprint(err) != want {
+		if want := "connecting 0/40 at port 0 to 0/41 at port 1: " + tt.want; fmt.Sprint(err) != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
 	}
@@ -316,15 +316,15 @@ func TestSwitchErrors(t *testing.T) {
 		err  error
 		want string
 	}{
-		{s.Attach(3, new(sink)), "atm: switch has no port 3, its ports are 0 to 2"},
-		{s.Attach(-1, new(sink)), "atm: switch has no port -1, its ports are 0 to 2"},
-		{s.Attach(1, new(sink)), "atm: port 1 of the switch is attached already"},
-		{s.Connect(0, VC{0, 40}, 1, VC{0, 42}), "atm: connecting 0/40 at port 0 to 0/42 at port 1: 0/40 is in use at port 0, disconnect it first"},
-		{s.Connect(0, VC{0, 43}, 2, VC{0, 42}), "atm: connecting 0/43 at port 0 to 0/42 at port 2: nothing is attached to port 2"},
-		{s.Connect(0, VC{}, 1, VC{0, 42}), "atm: connecting 0/0 at port 0 to 0/42 at port 1: 0/0 is no circuit"},
-		{s.Connect(0, VC{0, 43}, 1, VC{}), "atm: connecting 0/43 at port 0 to 0/0 at port 1: 0/0 is no circuit"},
-		{s.Connect(7, VC{0, 43}, 1, VC{0, 44}), "atm: connecting 0/43 at port 7 to 0/44 at port 1: atm: switch has no port 7, its ports are 0 to 2"},
-		{s.Connect(0, VC{0, 43}, 7, VC{0, 44}), "atm: connecting 0/43 at port 0 to 0/44 at port 7: atm: switch has no port 7, its ports are 0 to 2"},
+		{s.Attach(3, new(sink)), "switch has no port 3, its ports are 0 to 2"},
+		{s.Attach(-1, new(sink)), "switch has no port -1, its ports are 0 to 2"},
+		{s.Attach(1, new(sink)), "port 1 of the switch is attached already"},
+		{s.Connect(0, VC{0, 40}, 1, VC{0, 42}), "connecting 0/40 at port 0 to 0/42 at port 1: 0/40 is in use at port 0, disconnect it first"},
+		{s.Connect(0, VC{0, 43}, 2, VC{0, 42}), "connecting 0/43 at port 0 to 0/42 at port 2: nothing is attached to port 2"},
+		{s.Connect(0, VC{}, 1, VC{0, 42}), "connecting 0/0 at port 0 to 0/42 at port 1: 0/0 is no circuit"},
+		{s.Connect(0, VC{0, 43}, 1, VC{}), "connecting 0/43 at port 0 to 0/0 at port 1: 0/0 is no circuit"},
+		{s.Connect(7, VC{0, 43}, 1, VC{0, 44}), "connecting 0/43 at port 7 to 0/44 at port 1: switch has no port 7, its ports are 0 to 2"},
+		{s.Connect(0, VC{0, 43}, 7, VC{0, 44}), "connecting 0/43 at port 0 to 0/44 at port 7: switch has no port 7, its ports are 0 to 2"},
 	} {
 		if fmt.Sprint(tt.err) != tt.want {
 			t.Errorf("got  %v\nwant %s", tt.err, tt.want)
