@@ -105,7 +105,7 @@ type In struct {
 	ReplyKey         uint32
 	Requests         uint64 // addresses in the guest
 	Replies          uint64
-	_                [2*line - 104]byte
+	_                [2*line - 96]byte
 }
 
 // board is what rmemrun tells the stubs of one address space.
