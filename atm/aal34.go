@@ -60,16 +60,20 @@ func EncodeSSM(c *Cell, sn uint8, mid uint16, parts ...[]byte) error {
 	if n < MinSSM || n > MaxSSM {
 		return ErrSSMLength
 	}
-	if len(parts) == 1 {
-		writeSSM(c, uint64(c.octets()), ssmFront(sn, mid, binary.BigEndian.Uint32(parts[0])), parts[0][4:])
-		return nil
-	}
 	var m [MaxSSM]byte
-	at := 0
-	for _, p := range parts {
-		at += copy(m[at:], p)
+	first, rest := m[:4], m[4:n]
+	switch {
+	case len(parts) == 1:
+		first, rest = parts[0][:4], parts[0][4:]
+	case len(parts) == 2 && len(parts[0]) == 4:
+		first, rest = parts[0], parts[1]
+	default:
+		at := 0
+		for _, p := range parts {
+			at += copy(m[at:], p)
+		}
 	}
-	writeSSM(c, uint64(c.octets()), ssmFront(sn, mid, binary.BigEndian.Uint32(m[:])), m[4:n])
+	writeSSM(c, uint64(c.octets()), ssmFront(sn, mid, binary.BigEndian.Uint32(first)), rest)
 	return nil
 }
 

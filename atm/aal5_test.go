@@ -234,11 +234,11 @@ func TestSegmenterRefuses(t *testing.T) {
 func TestSegmenterAbort(t *testing.T) {
 	// The checksum runs ahead of the cells: what it has taken in and they have not is to be taken back.
 	const ahead = stride / PayloadSize
-	r := NewReassembler(20000)
-	for _, sent := range []int{0, 1, 2, 3, ahead - 1, ahead, ahead + 1, ahead + 2, 2 * ahead, 2*ahead + 1, 300} {
+	r := NewReassembler(4 * stride)
+	for _, sent := range []int{0, 1, 2, 3, ahead - 1, ahead, ahead + 1, ahead + 2, 2 * ahead, 2*ahead + 1, 3 * ahead} {
 		var s Segmenter
 		var c Cell
-		if err := s.Begin(Header{VC: VC{1, 99}}, 5, count(20), bytes.Repeat(count(255), 60)); err != nil {
+		if err := s.Begin(Header{VC: VC{1, 99}}, 5, count(20), make([]byte, 3*stride)); err != nil {
 			t.Fatal(err)
 		}
 		for range sent {

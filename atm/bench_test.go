@@ -184,53 +184,54 @@ func BenchmarkSwitch(b *testing.B) {
 	}
 }
 
-// Blocks as AAL5 PDUs of 64 KiB less a header: both sides, and each by itself. The cells of one PDU take 72 KiB, which is more than the first-level cache.
+// Blocks as AAL5 PDUs of up to 64 KiB less a header: both sides, and each by itself. The cells of the longest PDU take 72 KiB, which is
+// more than a first-level cache.
 func BenchmarkBlock(b *testing.B) {
 	const most = 65448
 	head := make([]byte, 16)
-	for _, n := range []int{most, 1 << 20} {
-		body := make([]byte, n)
-		name := map[int]string{most: "64KiB", 1 << 20: "1MiB"}[n]
-		run := func(side string, pdu func(head, body []byte)) {
-			b.Run(side+"/"+name, func(b *testing.B) {
+	h := Header{VC: VC{0, 101}}
+	for _, block := range []struct {
+		name string
+		size int
+	}{{"100B", 100}, {"64KiB", most}, {"1MiB", 1 << 20}} {
+		body, full := make([]byte, block.size), min(block.size, most)
+		run := func(side string, pdu func(body []byte)) {
+			b.Run(side+"/"+block.name, func(b *testing.B) {
 				b.ReportAllocs()
-				b.SetBytes(int64(n))
+				b.SetBytes(int64(len(body)))
 				for b.Loop() {
-					for left := body; len(left) > 0; left = left[min(most, len(left)):] {
-						pdu(head, left[:min(most, len(left))])
+					for left := body; len(left) > 0; left = left[min(full, len(left)):] {
+						pdu(left[:min(full, len(left))])
 					}
 				}
 			})
 		}
 		var s Segmenter
-		cut := func(head, body []byte) {
-			if err := s.Begin(Header{VC: VC{0, 101}}, 0, head, body); err != nil {
-				b.Fatal(err)
-			}
-		}
 		var c Cell
 		r := NewReassembler(MaxPDU)
-		run("both", func(head, body []byte) {
-			cut(head, body)
+		run("both", func(body []byte) {
+			if err := s.Begin(h, 0, head, body); err != nil {
+				b.Fatal(err)
+			}
 			for s.Next(&c) {
 				if _, _, err := r.Add(&c); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
-		cells := make([]Cell, 0, (MaxPDU+trailerSize+maxPad)/PayloadSize+1)
-		run("segment", func(head, body []byte) {
-			cut(head, body)
-			made := cells[:cap(cells)]
-			for i := 0; s.Next(&made[i]); i++ {
+		cells := make([]Cell, (MaxPDU+trailerSize+maxPad)/PayloadSize+1)
+		run("segment", func(body []byte) {
+			if err := s.Begin(h, 0, head, body); err != nil {
+				b.Fatal(err)
+			}
+			for i := 0; s.Next(&cells[i]); i++ {
 			}
 		})
-		whole := segment(b, Header{VC: VC{0, 101}}, 0, head, body[:most])
-		short := segment(b, Header{VC: VC{0, 101}}, 0, head, body[:n%most])
-		run("reassemble", func(_, body []byte) {
+		whole, last := segment(b, h, 0, head, body[:full]), segment(b, h, 0, head, body[:block.size%full])
+		run("reassemble", func(body []byte) {
 			cells := whole
-			if len(body) < most {
-				cells = short
+			if len(body) < full {
+				cells = last
 			}
 			for i := range cells {
 				if _, _, err := r.Add(&cells[i]); err != nil {

@@ -7,37 +7,37 @@ DATA reverse<>+0(SB)/8, $0x08090a0b0c0d0e0f
 DATA reverse<>+8(SB)/8, $0x0001020304050607
 GLOBL reverse<>(SB), RODATA|NOPTR, $16
 
-// REMAINDER divides the 48 octets in X0, X1, X2 by the generator; the remainder is in AX. The constants are at BX; X0 to X6 are lost.
+// REMAINDER divides the 48 octets in X0, X1, X2 by the generator; the remainder is in AX. The constants are at BX; X0 to X6 and X8 to X11 are lost.
 //
 // Six words, each times its power and x^54, are a sum of 127 bits, of which the upper 63 are for the quotient. The quotient, times the
 // generator and x^54, is taken away (Barrett); times x first: x^73/generator has 64 bits, x^74 would make it 65.
 #define REMAINDER \
 	MOVOU     reverse<>(SB), X6;  \
+	MOVOU     0(BX), X8;          \
+	MOVOU     16(BX), X9;         \
+	MOVOU     32(BX), X10;        \
+	MOVOU     48(BX), X11;        \
 	PSHUFB    X6, X0;             \
 	PSHUFB    X6, X1;             \
 	PSHUFB    X6, X2;             \
-	MOVOU     0(BX), X6;          \
 	MOVO      X0, X3;             \
-	PCLMULQDQ $0x00, X6, X0;      \
-	PCLMULQDQ $0x11, X6, X3;      \
-	MOVOU     16(BX), X6;         \
 	MOVO      X1, X4;             \
-	PCLMULQDQ $0x00, X6, X1;      \
-	PCLMULQDQ $0x11, X6, X4;      \
-	MOVOU     32(BX), X6;         \
 	MOVO      X2, X5;             \
-	PCLMULQDQ $0x00, X6, X2;      \
-	PCLMULQDQ $0x11, X6, X5;      \
+	PCLMULQDQ $0x00, X8, X0;      \
+	PCLMULQDQ $0x11, X8, X3;      \
+	PCLMULQDQ $0x00, X9, X1;      \
+	PCLMULQDQ $0x11, X9, X4;      \
+	PCLMULQDQ $0x00, X10, X2;     \
+	PCLMULQDQ $0x11, X10, X5;     \
 	PXOR      X3, X0;             \
 	PXOR      X4, X1;             \
 	PXOR      X5, X2;             \
 	PXOR      X1, X0;             \
 	PXOR      X2, X0;             \
-	MOVOU     48(BX), X6;         \
 	MOVO      X0, X1;             \
 	PADDQ     X1, X1;             \
-	PCLMULQDQ $0x01, X6, X1;      \
-	PCLMULQDQ $0x11, X6, X1;      \
+	PCLMULQDQ $0x01, X11, X1;     \
+	PCLMULQDQ $0x11, X11, X1;     \
 	PXOR      X1, X0;             \
 	MOVQ      X0, AX;             \
 	SHRQ      $54, AX
@@ -177,10 +177,10 @@ TEXT ·crc10Indivisible(SB), NOSPLIT, $0-24
 	MOVO      X1, X4
 	PCLMULQDQ $0x00, X6, X1
 	PCLMULQDQ $0x11, X6, X4
-	MOVOU     32(BX), X6 // x^64, 1
+	MOVOU     32(BX), X6 // x^64, -
 	MOVO      X2, X5
-	PCLMULQDQ $0x00, X6, X2
 	PCLMULQDQ $0x11, X6, X5
+	MOVQ      X2, X2     // the last word as it is
 	PXOR      X3, X0
 	PXOR      X4, X1
 	PXOR      X5, X2
@@ -188,12 +188,12 @@ TEXT ·crc10Indivisible(SB), NOSPLIT, $0-24
 	PXOR      X2, X0
 
 	// The quotient that the lower 64 bits ask for, times the generator: has the sum the same upper bits?
-	MOVOU      48(BX), X6 // generator, its inverse modulo x^64
-	MOVO       X0, X1
-	PCLMULQDQ  $0x00, X6, X1
-	PCLMULQDQ  $0x10, X6, X1
-	PXOR       X1, X0
-	PSRLO      $8, X0
-	MOVQ       X0, AX
-	MOVQ       AX, ret+16(FP)
+	MOVOU     48(BX), X6 // generator, its inverse modulo x^64
+	MOVO      X0, X1
+	PCLMULQDQ $0x00, X6, X1
+	PCLMULQDQ $0x10, X6, X1
+	PXOR      X1, X0
+	PSRLO     $8, X0
+	MOVQ      X0, AX
+	MOVQ      AX, ret+16(FP)
 	RET

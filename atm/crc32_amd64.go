@@ -48,7 +48,7 @@ func crc32VCLMUL(r uint32, p *byte, n int, constants *crc32Constants) uint32
 // How many octets are worth a multiplication of either kind.
 const (
 	minCLMUL  = 32
-	minVCLMUL = 256
+	minVCLMUL = 96
 )
 
 // crc32Update is the register r after the octets of p.
