@@ -55,6 +55,8 @@ type Trunk struct {
 	cell      atm.Cell
 
 	incoming *atm.Reassembler // the link's goroutine's
+	damaged  atomic.Uint64    // see Dropped
+	foreign  atomic.Uint64
 	channel  *channel
 	started  atomic.Bool
 	records  map[record]struct{} // published by the peer; the link's goroutine's
@@ -212,23 +214,31 @@ func (t *Trunk) Receive(c *atm.Cell) {
 // signalling takes a cell of the signalling VC.
 func (t *Trunk) signalling(c *atm.Cell) {
 	if _, ok := c.Header(); !ok {
+		t.damaged.Add(1)
 		return
 	}
 	pdu, ok, err := t.incoming.Add(c)
-	if !ok || err != nil {
-		return // it will be sent again
-	}
-	if t.started.Load() {
-		t.channel.receive(pdu.Payload)
-	}
-	if t.caller {
-		return
-	}
-	// The WELCOME was lost.
-	if g, ok, authentic := parseGreeting(pdu.Payload, t.secret); ok && authentic && g.kind == confirm && g.cookie == t.session {
-		t.welcome(g.nonce)
+	switch {
+	case err != nil:
+		t.damaged.Add(1) // it will be sent again
+	case !ok:
+	case isFrame(pdu.Payload, t.session):
+		if t.started.Load() {
+			t.channel.receive(pdu.Payload)
+		}
+	default:
+		g, ok, authentic := parseGreeting(pdu.Payload, t.secret)
+		if !ok || !authentic || g.cookie != t.session {
+			t.foreign.Add(1)
+		} else if !t.caller && g.kind == confirm { // the WELCOME was lost
+			t.welcome(g.nonce)
+		}
 	}
 }
+
+// Dropped is how many cells and PDUs of the signalling VC were discarded because they were damaged, and how many PDUs because they were no frame or
+// greeting of this session.
+func (t *Trunk) Dropped() (damaged, foreign uint64) { return t.damaged.Load(), t.foreign.Load() }
 
 // welcome tells the caller that he is in.
 func (t *Trunk) welcome(nonce uint64) {
