@@ -24,6 +24,8 @@ const (
 	Node                  // the number of this node
 	Nodes                 // the number of nodes
 	Poll                  // take in what has arrived for own segments
+	Map                   // remote memory into the address space
+	Unmap                 // end a mapping
 )
 
 // Flags modify an operation.
@@ -88,6 +90,10 @@ var ops = [...]struct {
 	Node:  {"node", 0, sizeNone, nil},
 	Nodes: {"nodes", 0, sizeNone, nil},
 	Poll:  {"poll", 0, sizeNone, nil},
+	Map: {"map", 0, sizeNone, []Operand{
+		{FieldP, "desc", KindDescriptor}, {FieldA, "offset", KindSize}, {FieldC, "length", KindSize},
+		{FieldD, "rights", KindRights}}},
+	Unmap: {"unmap", 0, sizeNone, []Operand{{FieldV, "base", KindAddress}}},
 }
 
 // Ops returns every operation, in the order of its number.

@@ -100,7 +100,7 @@ func remote(t *testing.T, path string) map[string][]decode.Instruction {
 
 // wantOps is what each function of testdata/ops.c consists of.
 var wantOps = map[string]string{
-	"op_node": "node", "op_nodes": "nodes", "op_poll": "poll",
+	"op_node": "node", "op_nodes": "nodes", "op_poll": "poll", "op_map": "map", "op_unmap": "unmap",
 	"op_export": "export", "op_revoke": "revoke", "op_inhibit": "inhibit",
 	"op_import": "import", "op_release": "release",
 	"op_fence": "fence", "op_fence_every": "fence", "op_notify": "notify", "op_wait": "wait",
@@ -202,6 +202,8 @@ func TestOperands(t *testing.T) {
 		"revoke seg=11", "inhibit seg=12 on=1", "release desc=13",
 		"fence desc=14", "fence desc=2147483647",
 		"notify desc=15 offset=" + offset,
+		"map desc=19 offset=" + offset + " length=0x1000 rights=3", "unmap base=" + base,
+		"map desc=19 offset=0x0 length=0x2000 rights=1",
 		"wait seg=16 event=" + base + " timeout_ms=250",
 		"write.swab16 desc=17 offset=" + offset + " source=" + base + " length=0x29",
 		"read.async desc=18 offset=" + offset + " destination=" + base + " length=0x2a",

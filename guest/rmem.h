@@ -85,6 +85,8 @@
 #define RMEM_OP_NODE 14
 #define RMEM_OP_NODES 15
 #define RMEM_OP_POLL 16
+#define RMEM_OP_MAP 17
+#define RMEM_OP_UNMAP 18
 
 /*
  * ---- The instruction ---------------------------------------------------------------------------------------------
@@ -234,6 +236,7 @@ static inline long rmem_syscall_(long number, long a, long b, long c, long d)
 	__asm__ __volatile__(text : "=r"(result_) __VA_ARGS__ : "memory")
 #define RMEM_NONE_(op) RMEM_ISSUE_(RMEM_TEXT_(op, 0, 1, RMEM_NO_V_, RMEM_NO_A_, RMEM_NO_P_), :)
 #define RMEM_P_ONLY_(op, P) RMEM_ISSUE_(RMEM_TEXT_(op, 0, 1, RMEM_NO_V_, RMEM_NO_A_, RMEM_P_), : [p] RMEM_ANY_(P))
+#define RMEM_V_ONLY_(op, V) RMEM_ISSUE_(RMEM_TEXT_(op, 0, 1, RMEM_V_, RMEM_NO_A_, RMEM_NO_P_), : [v] RMEM_ANY_(V))
 #define RMEM_VP_(op, V, P)                                                                                             \
 	RMEM_ISSUE_(RMEM_TEXT_(op, 0, 1, RMEM_V_, RMEM_NO_A_, RMEM_P_), : [v] RMEM_ANY_(V), [p] RMEM_ANY_(P))
 #define RMEM_AP_(op, A, P)                                                                                             \
@@ -250,6 +253,11 @@ static inline long rmem_syscall_(long number, long a, long b, long c, long d)
 	register uint64_t extra_ __asm__(RMEM_EXTRA_) = D;                                                             \
 	RMEM_ISSUE_(RMEM_TEXT_(op, 0, 1, RMEM_V_, RMEM_A_, RMEM_P_),                                                   \
 		    : [v] RMEM_ANY_(V), [a] RMEM_ANY_(A), [p] RMEM_ANY_(P), "r"(count_), "r"(extra_))
+#define RMEM_APCD_(op, A, P, C, D)                                                                                     \
+	register uint64_t count_ __asm__(RMEM_COUNT_) = C;                                                             \
+	register uint64_t extra_ __asm__(RMEM_EXTRA_) = D;                                                             \
+	RMEM_ISSUE_(RMEM_TEXT_(op, 0, 1, RMEM_NO_V_, RMEM_A_, RMEM_P_),                                                \
+		    : [a] RMEM_ANY_(A), [p] RMEM_ANY_(P), "r"(count_), "r"(extra_))
 #define RMEM_OLD_(op, width, V, A, P)                                                                                  \
 	RMEM_ISSUE_(RMEM_TEXT_(op, 0, width, RMEM_V_, RMEM_A_, RMEM_P_),                                               \
 		    , [v] "+" RMEM_ANY_(V) : [a] RMEM_ANY_(A), [p] RMEM_ANY_(P))
@@ -582,6 +590,30 @@ static inline int rmem_poll(void)
 {
 	rmem_guard_();
 	RMEM_NONE_(RMEM_OP_POLL);
+	return (int)result_;
+}
+
+/*
+ * Maps len bytes of the segment at off into this address space, to be read, and with RMEM_WRITE or RMEM_ATOMIC written,
+ * by ordinary instructions: the owner's pages themselves. len, and the address of the range at the owner, are multiples of
+ * the page. The owner must run on this machine, under the same rmemrun, with no network between that is emulated. When the
+ * owner revokes the segment, ends, or executes a program, and when the descriptor is released, an access raises SIGBUS.
+ * Returns the address; or an error, which is negative: (intptr_t)p < 0.
+ * Errors: RMEM_EDESC, RMEM_EINVAL (rights, len 0; the owner is elsewhere), RMEM_EPERM (these rights were not imported; or
+ * to write without to read), RMEM_EALIGN, RMEM_ERANGE, RMEM_EDOWN, RMEM_ESTALE, RMEM_EINHIBIT, RMEM_ENOSPC.
+ */
+static inline void *rmem_map(rmem_desc desc, uint64_t off, size_t len, unsigned rights)
+{
+	rmem_guard_();
+	RMEM_APCD_(RMEM_OP_MAP, off, desc, len, rights);
+	return (void *)(intptr_t)result_;
+}
+
+/* Ends what rmem_map has returned, all of it. The descriptor stays. Errors: RMEM_EINVAL (not, or no longer, mapped). */
+static inline int rmem_unmap(void *base)
+{
+	rmem_guard_();
+	RMEM_V_ONLY_(RMEM_OP_UNMAP, base);
 	return (int)result_;
 }
 

@@ -53,6 +53,7 @@ func (im *importing) try() {
 	}
 	im.connecting = true
 	c := im.circuit
+	c.reaches = r
 	im.mu.Unlock()
 	im.space.node.call(im, message{
 		op: OpConnect, segment: r.Segment, generation: r.Generation,

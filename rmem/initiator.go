@@ -37,6 +37,7 @@ type initiator struct {
 	mine    mark   // of requests
 	rights  Rights // granted
 	size    uint64 // of the segment
+	reaches Record // the segment
 
 	// send is held while requests leave, which keeps them in order. On a
 	// network that delivers at once, replies come while it is held.

@@ -15,6 +15,7 @@ import (
 type space struct {
 	*rmem.Space
 	shared map[rmem.Seg]*trap.Shared
+	views  []*view // what it has mapped of others
 	// undelivered holds events whose wait named memory that could not be written. They go to the next wait.
 	undelivered map[rmem.Seg]rmem.Notification
 }
@@ -25,6 +26,8 @@ type execution struct {
 	op   rmem.Operation
 	tag  uint64
 	name string // the segment's, for events
+
+	revocation *revocation // that a revoke waits for; nil: none
 }
 
 // interrupted is what an operation is cancelled with when nobody will see its result.
@@ -41,6 +44,7 @@ func (n *node) End(s *trap.Space) {
 	if n.slow {
 		n.settle(sp)
 	}
+	n.endMappings(sp)
 	sp.Close()
 	for _, m := range sp.shared {
 		s.Unshare(m)
@@ -88,6 +92,16 @@ func (n *node) Execute(c *trap.Call) {
 		}
 	case trap.Gone:
 		x.op.Cancel(interrupted)
+		x.revocation = nil
+		return
+	}
+	if r := x.revocation; r != nil {
+		if !r.done.Load() {
+			c.Sleep(time.Time{}, false)
+			return
+		}
+		x.revocation = nil
+		c.Return(n.revoked(c, sp, r.seg))
 		return
 	}
 	if !x.op.Done() {
@@ -131,9 +145,17 @@ func (n *node) begin(c *trap.Call, sp *space, x *execution) (result int64, done 
 	case decode.Export:
 		return n.export(c, sp), true
 	case decode.Revoke:
-		return n.revoke(c, sp, seg), true
+		return n.revoke(c, sp, x, seg)
 	case decode.Inhibit:
-		return int64(sp.Inhibit(seg, int32(c.V) != 0)), true
+		e, on := sp.Inhibit(seg, int32(c.V) != 0), int32(c.V) != 0
+		if p, ok := n.address(sp, seg); ok {
+			n.commons.inhibit(p, on)
+		}
+		return int64(e), true
+	case decode.Map:
+		return n.mapSegment(c, sp), true
+	case decode.Unmap:
+		return n.unmap(c, sp), true
 
 	case decode.Write:
 		sp.Write(o, desc, c.A, c.Memory(c.V), c.C, width, notify)
@@ -184,6 +206,9 @@ func (n *node) begin(c *trap.Call, sp *space, x *execution) (result int64, done 
 // finish returns the result of the operation, which is done, to the guest.
 func (n *node) finish(c *trap.Call, sp *space, x *execution) {
 	e := x.op.Result()
+	if c.Inst.Op == decode.Release && e != rmem.EDESC && len(sp.views) > 0 {
+		n.blank(c, sp, rmem.Desc(int32(c.P)))
+	}
 	switch op := c.Inst.Op; {
 	case e != rmem.OK:
 		c.Return(int64(e))
@@ -242,7 +267,7 @@ func (n *node) export(c *trap.Call, sp *space) int64 {
 		}
 		return int64(e)
 	}
-	seg, e := sp.Export(name, shared.Bytes, rights)
+	seg, e := n.publish(sp, name, shared, rights)
 	if e != rmem.OK {
 		c.Space.Unshare(shared)
 		return int64(e)
@@ -261,17 +286,6 @@ func shareError(err error) rmem.Error {
 	default: // a stack, a shared mapping
 		return rmem.EINVAL
 	}
-}
-
-// revoke ends a segment and gives its memory back to the guest alone.
-func (n *node) revoke(c *trap.Call, sp *space, seg rmem.Seg) int64 {
-	if e := sp.Revoke(seg); e != rmem.OK {
-		return int64(e)
-	}
-	c.Space.Unshare(sp.shared[seg])
-	delete(sp.shared, seg)
-	delete(sp.undelivered, seg)
-	return 0
 }
 
 // eventSize is the size, in bytes, of an event in the guest's memory:

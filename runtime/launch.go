@@ -105,12 +105,17 @@ func (j *Job) Run() (Result, error) {
 		return Result{Status: StatusFault, Node: -1}, err
 	}
 	defer network.close()
+	common := newCommons()
 	for local := range nodes {
 		var n *node
 		if r.trunk == nil {
 			n = newNode(local, nodes, network, r.directory, events, r.log)
 		} else if n, err = newJoinedNode(local, r.trunk, network, r.directory, events, r.log); err != nil {
 			return Result{Status: StatusFault, Node: -1}, err
+		}
+		if network.memory {
+			n.commons = common
+			common.join(n.id)
 		}
 		n.engine = newEngine(n.engineConfig(r))
 		r.nodes = append(r.nodes, n)

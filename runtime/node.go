@@ -17,7 +17,8 @@ type node struct {
 	id, nodes int
 	engine    trap.Engine
 	rmem      *rmem.Node
-	events    *stream // nil: nobody observes
+	commons   *commons // that its segments, and those that it can map, are in
+	events    *stream  // nil: nobody observes
 	log       hclog.Logger
 
 	// slow: cells take time to the peers and may be lost on the way, so that what is under way has to be waited for at the end.
@@ -52,7 +53,8 @@ func newJoinedNode(local int, t *join.Trunk, network *fabric, d *directory, even
 
 // makeNode makes a node that sends to its network and does not receive yet.
 func makeNode(id, nodes int, network rmem.Network, d rmem.Directory, events *stream, log hclog.Logger) *node {
-	n := &node{id: id, nodes: nodes, events: events, log: log.With("node", id)}
+	n := &node{id: id, nodes: nodes, events: events, log: log.With("node", id), commons: newCommons()}
+	n.commons.join(id)
 	config := rmem.Config{
 		ID: id, Nodes: nodes, Network: network, Directory: d, Log: n.log.Named("rmem"),
 	}

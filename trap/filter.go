@@ -3,7 +3,6 @@
 package trap
 
 import (
-	"encoding/binary"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -65,18 +64,9 @@ func (e *engine) equip(t *Thread) error {
 	if p.filtered {
 		return nil
 	}
-	program := filter()
-	b := make([]byte, 16, 16+8*len(program))
-	for _, f := range program {
-		b = binary.LittleEndian.AppendUint16(b, f.Code)
-		b = append(b, f.Jt, f.Jf)
-		b = binary.LittleEndian.AppendUint32(b, f.K)
-	}
 	st := t.space.stub
 	fprog := st.addr + stubScratch
-	binary.LittleEndian.PutUint16(b, uint16(len(program)))
-	binary.LittleEndian.PutUint64(b[8:], fprog+16)
-	st.scratch(b)
+	st.scratch(filterProgram(filter(), fprog+16))
 	_, err := e.syscall(t, unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, fprog)
 	if err == syscall.EACCES {
 		// Without privilege a filter may only be had by one who can no longer

@@ -38,7 +38,7 @@ func (e *engine) cloned(t *Thread, what int) {
 func (e *engine) born(t *Thread, tid int, flags uint64) bool {
 	p, s := t.process, t.space
 	if flags&unix.CLONE_THREAD == 0 {
-		p = &process{pid: tid, filtered: p.filtered, signals: p.signals}
+		p = &process{pid: tid, filtered: p.filtered, guarded: p.guarded, signals: p.signals}
 		if flags&unix.CLONE_SIGHAND == 0 {
 			d := *p.signals
 			p.signals = &d
@@ -64,7 +64,7 @@ func (e *engine) born(t *Thread, tid int, flags uint64) bool {
 				return false
 			}
 		}
-		if s.ready && len(t.space.extents) > 0 && ws.Stopped() && eventOf(ws) != unix.PTRACE_EVENT_EXIT {
+		if s.ready && len(t.space.extents)+len(t.space.views) > 0 && ws.Stopped() && eventOf(ws) != unix.PTRACE_EVENT_EXIT {
 			e.separate(child, t.space)
 		}
 		e.Handler.Begin(s)

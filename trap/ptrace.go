@@ -24,6 +24,8 @@ type engine struct {
 
 	turn uint // counts events
 
+	calls calls // what other goroutines ask for
+
 	// First stops of children whose parent's event has not come yet.
 	orphans map[int]unix.WaitStatus
 
@@ -65,6 +67,8 @@ func (e *engine) Run(c Command) (syscall.WaitStatus, error) {
 	// goroutine inherits what is tied to it.
 	runtime.LockOSThread()
 	quietChildStops()
+	e.calls.tid = unix.Gettid()
+	defer e.calls.end()
 	if err := e.start(c); err != nil {
 		return 0, err
 	}
@@ -96,8 +100,12 @@ func (e *engine) Signal(sig syscall.Signal) {
 
 // next returns the next event; ok is false when no tracee is left.
 func (e *engine) next() (ev event, ok bool) {
+	e.attend(nil)
 	if len(e.queue) == 0 {
-		ev, ok = e.wait(0)
+		ev, ok = e.wait(waitForCalls)
+		if !ok && e.calls.asked() {
+			return e.next()
+		}
 		e.turn++
 		if !ok || len(e.threads) == 1 || e.turn%fairness != 0 {
 			return ev, ok
@@ -119,14 +127,17 @@ func (e *engine) next() (ev event, ok bool) {
 	return ev, true
 }
 
+// waitForCalls makes wait return when another goroutine asks for something.
+const waitForCalls = 1 << 16
+
 // wait takes one event from the kernel. It returns ok false when there are no
-// tracees, or with WNOHANG no event.
+// tracees, with WNOHANG when there is no event, and with waitForCalls when it was called.
 func (e *engine) wait(flags int) (event, bool) {
 	for {
 		var status unix.WaitStatus
-		tid, errno := wait4(-1, &status, unix.WALL|unix.WNOTHREAD|flags)
+		tid, errno := wait4(-1, &status, unix.WALL|unix.WNOTHREAD|flags&^waitForCalls)
 		switch {
-		case errno == unix.EINTR:
+		case errno == unix.EINTR && (flags&waitForCalls == 0 || !e.calls.asked()):
 			continue
 		case errno != 0 || tid == 0:
 			return event{}, false
@@ -217,6 +228,9 @@ func (e *engine) dispatch(ev event) {
 		if t.listening {
 			e.tellStopped(t, false)
 		}
+		if len(t.space.doomed) > 0 {
+			e.carryOutBy(t)
+		}
 		e.resume(t, 0)
 	case what == unix.PTRACE_EVENT_STOP:
 		// A group stop: the thread stays stopped until SIGCONT, of which we
@@ -253,6 +267,9 @@ func (e *engine) tellStopped(t *Thread, yes bool) {
 // resume sets a stopped thread going, with a signal or 0.
 func (e *engine) resume(t *Thread, sig unix.Signal) {
 	t.stopped, t.listening = false, false
+	if len(t.space.doomed) > 0 && t.slept == nil && !t.exiting {
+		_ = ptrace(unix.PTRACE_INTERRUPT, t.tid, 0, 0) // it stops again before it executes an instruction
+	}
 	request := unix.PTRACE_CONT
 	if t.slept != nil {
 		request = unix.PTRACE_SYSCALL

@@ -18,7 +18,9 @@ type Shared struct {
 
 	space      *Space
 	start, end uint64  // whole pages, in the guest
+	addr       uint64  // of Bytes, in the guest
 	files      []*file // that they lay in when they were shared
+	pieces     []piece // the same, in order
 	pages      []byte  // our mapping of them
 }
 
@@ -35,7 +37,7 @@ type extent struct {
 type file struct {
 	fd    int
 	inode uint64
-	users int // extents
+	users int // extents, and Shareds that lie in it
 }
 
 func (f *file) drop() {
@@ -64,6 +66,7 @@ func (s *Space) Share(addr, length uint64, write bool) (*Shared, error) {
 	}
 	sh := &Shared{
 		space: s,
+		addr:  addr,
 		start: addr &^ (pageSize - 1),
 		end:   (addr + length + pageSize - 1) &^ (pageSize - 1),
 	}
@@ -401,8 +404,10 @@ func (s *Space) use(sh *Shared) {
 	for _, x := range s.extents {
 		if x.start >= sh.start && x.end <= sh.end {
 			x.users++
+			sh.pieces = append(sh.pieces, piece{x.start, x.end, x.file, x.off})
 			if !slices.Contains(sh.files, x.file) {
 				sh.files = append(sh.files, x.file)
+				x.file.users++
 			}
 		}
 	}
@@ -415,6 +420,9 @@ func (s *Space) disuse(sh *Shared) {
 		if x.start >= sh.start && x.end <= sh.end && slices.Contains(sh.files, x.file) {
 			x.users--
 		}
+	}
+	for _, f := range sh.files {
+		f.drop()
 	}
 }
 
@@ -492,6 +500,7 @@ func (e *engine) separate(child *Thread, parent *Space) {
 	if errno := getRegs(child.tid, &child.regs); errno != 0 {
 		return
 	}
+	e.withhold(child, parent)
 	for _, x := range parent.extents {
 		if err := child.space.privatize(child, x); err != nil {
 			if !errors.Is(err, ErrGone) {

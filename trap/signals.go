@@ -167,6 +167,14 @@ func (e *engine) observed(t *Thread) {
 		if _, err := t.space.Read(r.Rsp+offSigmask, mask[:]); err == nil {
 			t.blocked = binary.LittleEndian.Uint64(mask[:])&illBit != 0
 		}
+	case unix.SYS_MREMAP, unix.SYS_REMAP_FILE_PAGES:
+		// Of a process that has mapped memory of another guest. The call is skipped.
+		if t.space.viewed(r.Rdi, r.Rsi) {
+			r.Orig_rax = ^uint64(0)
+			eperm := -int64(unix.EPERM)
+			r.Rax = uint64(eperm)
+			e.check(t, "refuse", setRegs(t.tid, &r))
+		}
 	case unix.SYS_PRCTL:
 		// The question whether anyone carries out remote-memory instructions
 		// here. The call itself is skipped.

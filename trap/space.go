@@ -29,6 +29,9 @@ type Space struct {
 	unreadable bool // its code could not be read, which was said
 
 	extents []*extent // memory that is shared with this process, by address
+
+	views  []*Mapping // memory of others that is mapped here, blank ones too
+	doomed []*Mapping // those that are to be blank before a thread runs
 }
 
 func (e *engine) newSpace() *Space {

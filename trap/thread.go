@@ -89,6 +89,7 @@ type process struct {
 	threads  int // that are known
 	signals  *dispositions
 	filtered bool // has the seccomp filter
+	guarded  bool // has the guard filter
 }
 
 // adopt makes a thread known.

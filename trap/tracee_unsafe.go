@@ -167,6 +167,22 @@ func quietChildStops() {
 	syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&act)), 0, 8, 0, 0)
 }
 
+// interruptsCalls makes a signal of this process, which Go handles, interrupt system calls
+// for good, and reports whether it does.
+func interruptsCalls(sig unix.Signal) bool {
+	var act kernelSigaction
+	const saRestart = 0x10000000
+	_, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), 0, uintptr(unsafe.Pointer(&act)), 8, 0, 0)
+	if errno != 0 || act.handler <= sigIgn {
+		return false
+	}
+	if act.flags&saRestart != 0 {
+		act.flags &^= saRestart
+		_, _, errno = syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&act)), 0, 8, 0, 0)
+	}
+	return errno == 0
+}
+
 // futexWake wakes all who wait on the word, in whatever process.
 func futexWake(word *uint32) {
 	const futexWakeOp = 1

@@ -59,6 +59,12 @@ var (
 	ErrGone     = errors.New("the guest's process is gone")
 )
 
+// Errors of Space.Map, besides ErrNoSpace and ErrGone.
+var (
+	ErrAlign   = errors.New("not whole pages")
+	ErrForbids = errors.New("the guest's process does not let the memory be mapped and guarded")
+)
+
 // Command is the program that an engine runs.
 type Command struct {
 	Path                  string   // of the file to execute; no search

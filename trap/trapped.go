@@ -145,6 +145,8 @@ func (e *engine) execute(t *Thread) {
 	}
 	t.serving = true
 	e.Handler.Execute(c)
+	e.attend(t)
+	e.carryOut(t.space, t)
 	t.serving = false
 	if t.lost {
 		return // killed while the handler had it make system calls

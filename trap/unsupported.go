@@ -56,5 +56,26 @@ type Shared struct{ Bytes []byte }
 // Share maps guest memory into this process.
 func (*Space) Share(addr, length uint64, write bool) (*Shared, error) { return nil, ErrGone }
 
+// Addr returns the address of the memory in the guest.
+func (*Shared) Addr() uint64 { return 0 }
+
+// Mapping is memory of one guest that is mapped into another.
+type Mapping struct{}
+
+// Addr returns the guest's address of the mapping.
+func (*Mapping) Addr() uint64 { return 0 }
+
+// Revoke ends the mapping.
+func (*Mapping) Revoke(done func()) { done() }
+
+// Map maps what another guest shares.
+func (*Space) Map(sh *Shared, off, length uint64, write bool) (*Mapping, error) { return nil, ErrGone }
+
+// Unmap ends Map.
+func (*Space) Unmap(*Mapping) {}
+
+// Blank makes accesses to the mapping fail.
+func (*Space) Blank(*Mapping) {}
+
 // Unshare ends Share.
 func (*Space) Unshare(*Shared) {}

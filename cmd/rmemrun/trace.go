@@ -131,6 +131,9 @@ func (t *trace) result(e *runtime.Event) string {
 	case e.Inst.Op.Atomic():
 		return fmt.Sprintf("%d, old=%#x", e.Result, e.Old)
 	}
+	if e.Inst.Op == decode.Map {
+		return fmt.Sprintf("%#x", e.Result)
+	}
 	return strconv.FormatInt(e.Result, 10)
 }
 

@@ -120,6 +120,11 @@ int main(void)
 	WANT(rmem_fence(14), RMEM_ENOENT);
 	WANT(rmem_fence(RMEM_EVERY), RMEM_ENOENT);
 	WANT(rmem_notify(15, 0x8877665544332211), RMEM_ENOENT);
+	WANT((intptr_t)rmem_map(19, 0x8877665544332211, 4096, RMEM_READ | RMEM_WRITE), RMEM_ENOENT);
+	WANT(rmem_unmap(base), RMEM_ENOENT);
+	answer = 0x123456789000;
+	WANT((intptr_t)rmem_map(19, 0, 8192, RMEM_READ), 0x123456789000);
+	answer = RMEM_ENOENT;
 	WANT(rmem_wait(16, (rmem_event *)base, 250), RMEM_ENOENT);
 	WANT(rmem_write(17, 0x8877665544332211, base, 41, RMEM_SWAB16), RMEM_ENOENT);
 	WANT(rmem_read(18, 0x8877665544332211, base, 42, RMEM_ASYNC), RMEM_ENOENT);

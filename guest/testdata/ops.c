@@ -11,6 +11,8 @@
 OP unsigned op_node(void) { return rmem_node(); }
 OP unsigned op_nodes(void) { return rmem_nodes(); }
 OP int op_poll(void) { return rmem_poll(); }
+OP void *op_map(rmem_desc d, uint64_t off, size_t len, unsigned rights) { return rmem_map(d, off, len, rights); }
+OP int op_unmap(void *p) { return rmem_unmap(p); }
 OP rmem_seg op_export(const char *name, void *base, size_t len, unsigned rights)
 {
 	return rmem_export(name, base, len, rights);

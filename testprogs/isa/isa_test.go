@@ -93,6 +93,7 @@ func TestGuests(t *testing.T) {
 		{"exports.c", []int{1}, false},
 		{"imports.c", []int{2}, false},
 		{"revokes.c", []int{2}, false},
+		{"mappings.c", []int{2}, false},
 		{"fences.c", []int{1}, false},
 		{"transfers.c", []int{2}, false},
 		{"atomics.c", []int{2, 3}, false},

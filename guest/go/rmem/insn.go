@@ -17,6 +17,10 @@ func insnNodes() (result int64)
 
 func insnPoll() (result int64)
 
+func insnMap(off uint64, desc int32, n uint64, rights uint32) (result int64)
+
+func insnUnmap(base uintptr) (result int64)
+
 func insnExport(base unsafe.Pointer, n uint64, name unsafe.Pointer, nameLen uint64, rights uint32) (result int64)
 
 func insnRevoke(seg int32) (result int64)

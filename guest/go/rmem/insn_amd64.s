@@ -45,6 +45,27 @@ TEXT ·insnPoll(SB), NOSPLIT, $0-8
 	MOVQ	AX, result+0(FP)
 	RET
 
+// func insnMap(off uint64, desc int32, n uint64, rights uint32) (result int64)
+TEXT ·insnMap(SB), NOSPLIT, $0-40
+	CALL	runtime·entersyscall(SB)
+	MOVQ	off+0(FP), SI
+	MOVL	desc+8(FP), DI
+	MOVQ	n+16(FP), CX
+	MOVL	rights+24(FP), DX
+	INSN(17, 0, noV, AP)
+	MOVQ	AX, result+32(FP)
+	CALL	runtime·exitsyscall(SB)
+	RET
+
+// func insnUnmap(base uintptr) (result int64)
+TEXT ·insnUnmap(SB), NOSPLIT, $0-16
+	CALL	runtime·entersyscall(SB)
+	MOVQ	base+0(FP), BX
+	INSN(18, 0, V, noAP)
+	MOVQ	AX, result+8(FP)
+	CALL	runtime·exitsyscall(SB)
+	RET
+
 // func insnExport(base unsafe.Pointer, n uint64, name unsafe.Pointer, nameLen uint64, rights uint32) (result int64)
 TEXT ·insnExport(SB), NOSPLIT, $0-48
 	CALL	runtime·entersyscall(SB)

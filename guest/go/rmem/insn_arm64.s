@@ -10,6 +10,7 @@
 	WORD	$(0x8000 + operands)
 
 #define noVAP	0
+#define V	(3*1024)
 #define P	5
 #define AP	(4*32 + 5)
 #define VP	(3*1024 + 5)
@@ -31,6 +32,27 @@ TEXT ·insnNodes(SB), NOSPLIT, $0-8
 TEXT ·insnPoll(SB), NOSPLIT, $0-8
 	INSN(16, 0, 0, noVAP)
 	MOVD	R0, result+0(FP)
+	RET
+
+// func insnMap(off uint64, desc int32, n uint64, rights uint32) (result int64)
+TEXT ·insnMap(SB), NOSPLIT, $0-40
+	BL	runtime·entersyscall(SB)
+	MOVD	off+0(FP), R4
+	MOVW	desc+8(FP), R5
+	MOVD	n+16(FP), R1
+	MOVWU	rights+24(FP), R2
+	INSN(17, 0, 0, AP)
+	MOVD	R0, result+32(FP)
+	BL	runtime·exitsyscall(SB)
+	RET
+
+// func insnUnmap(base uintptr) (result int64)
+TEXT ·insnUnmap(SB), NOSPLIT, $0-16
+	BL	runtime·entersyscall(SB)
+	MOVD	base+0(FP), R3
+	INSN(18, 0, 0, V)
+	MOVD	R0, result+8(FP)
+	BL	runtime·exitsyscall(SB)
 	RET
 
 // func insnExport(base unsafe.Pointer, n uint64, name unsafe.Pointer, nameLen uint64, rights uint32) (result int64)

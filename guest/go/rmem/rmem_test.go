@@ -19,6 +19,7 @@ import (
 // registers in the order of the C binding's arguments.
 var wantInstructions = map[string]string{
 	"Node": "node", "Nodes": "nodes", "Poll": "poll",
+	"Map": "map desc=P, offset=A, length=C, rights=D", "Unmap": "unmap base=V",
 	"Export": "export name=P, name_length=C, base=V, length=A, rights=D",
 	"Revoke": "revoke seg=P", "Inhibit": "inhibit seg=P, on=V",
 	"Import":  "import name=P, name_length=C, node=A, rights=D, timeout_ms=V",

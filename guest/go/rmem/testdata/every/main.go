@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"time"
+	"unsafe"
 
 	"rmemrun/guest/go/rmem"
 )
@@ -136,6 +137,29 @@ func main() {
 	if err == nil {
 		fatal("wait returned an event that nobody sent")
 	}
+
+	// A slice of whole pages within a larger one.
+	const page = 4096
+	room := make([]byte, 3*page)
+	from := -uintptr(unsafe.Pointer(&room[0])) % page
+	pages := room[from : from+2*page]
+	paged, err := rmem.Export(name+" paged", pages, rmem.Read|rmem.Write)
+	must("export of pages", err)
+	pd, err := rmem.Import(name+" paged", me, rmem.Read|rmem.Write, rmem.Forever)
+	must("import of pages", err)
+	mapped, err := pd.Map(page, page, rmem.Read|rmem.Write)
+	must("map", err)
+	expect("length of what is mapped", len(mapped), page)
+	copy(mapped, data)
+	expect("mapped memory", string(pages[page:page+len(data)]), string(data))
+	_, err = pd.Map(0, page, rmem.Atomic)
+	expect[error]("map without the right", err, rmem.EPERM)
+	_, err = pd.Map(0, 1, rmem.Read)
+	expect[error]("map of a part of a page", err, rmem.EALIGN)
+	must("unmap", rmem.Unmap(mapped))
+	expect[error]("unmap again", rmem.Unmap(mapped), rmem.EINVAL)
+	must("release of pages", pd.Release())
+	must("revoke of pages", paged.Revoke())
 
 	must("inhibit", seg.Inhibit(true))
 	must("write while inhibited", d.Write(0, data, 0))
