@@ -52,7 +52,7 @@ type Segmenter struct {
 
 	crc    uint32 // register over head as far as it was sent, and body[:summed]
 	summed int    // not below at
-	before uint32 // register over body[:from] only, for Abort
+	before uint32 // if summed is above at: register over head and body[:from], for Abort
 	from   int    // not above at
 }
 
@@ -118,8 +118,7 @@ func (s *Segmenter) gather(c *Cell) {
 	n += m
 	clear(p[n:])
 	if n > PayloadSize-trailerSize || len(s.head)+len(s.body)-s.at > 0 {
-		s.crc, s.summed, s.from = crc32Update(s.crc, p[:]), s.at, s.at
-		s.before = s.crc
+		s.crc, s.summed = crc32Update(s.crc, p[:]), s.at
 		c.SetOctets(s.user)
 		return
 	}

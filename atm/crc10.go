@@ -70,7 +70,7 @@ func CRC10(p []byte) uint16 { return crc10Update(0, p) >> 6 }
 // crc10Syndromes[i][b] is the remainder of a payload that is all 0 but for octet i, which is b: the sum of those of its bits, which are powers of x.
 // So a receiver adds up what the sender has divided, with 48 tables of its own.
 var crc10Syndromes = func() (t [PayloadSize][256]uint16) {
-	power := uint16(1) // of the bit that is the lowest of octet i times 2^bit
+	power := uint16(1) // the remainder of the bit that is looked at
 	for i := PayloadSize - 1; i >= 0; i-- {
 		for bit := range 8 {
 			for b := range 1 << bit {
@@ -86,8 +86,10 @@ var crc10Syndromes = func() (t [PayloadSize][256]uint16) {
 
 // crc10Syndrome is 0 if a payload, its CRC field included, is a multiple of the generator.
 func crc10Syndrome(p *[PayloadSize]byte) (s uint16) {
-	for i := range p {
-		s ^= crc10Syndromes[i][p[i]]
+	t := &crc10Syndromes
+	for i := 0; i < PayloadSize; i += 8 {
+		s ^= t[i][p[i]] ^ t[i+1][p[i+1]] ^ t[i+2][p[i+2]] ^ t[i+3][p[i+3]] ^
+			t[i+4][p[i+4]] ^ t[i+5][p[i+5]] ^ t[i+6][p[i+6]] ^ t[i+7][p[i+7]]
 	}
 	return s
 }

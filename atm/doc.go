@@ -11,6 +11,8 @@
 // header of the user-network interface (UNI); a transmitter sets its
 // GFC to 0 and a receiver ignores it. That of the NNI is an [NNIHeader].
 //
+// All cells of a circuit have the same header, or two: it can be made once ([Header.Octets]) and be written before each payload.
+//
 // Whoever takes a cell from a link verifies the HEC before believing the
 // header ([Cell.Header]). A switch does so at its ingress and computes a new
 // HEC for the translated header at its egress.
