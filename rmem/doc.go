@@ -49,6 +49,12 @@
 // the data were deposited, [Space.Wait] returns. Notifications of one circuit that nobody has waited for are merged,
 // and never lost; they are waited for in the order in which the first of each came.
 //
+// # Past the network
+//
+// If both nodes are in this process and nothing between them takes time, a guest may leave its requests, as the same cells, in memory that it
+// shares with us, and go on without a trap. Whoever takes them out, which no package below knows, has them carried out by a [Direct], the two ends of the
+// circuit in one. Its locks are those of a request that came, and it takes segment.mu for many requests at once.
+//
 // # Locks
 //
 // The network may deliver a request, and the reply to it, before Send returns. So

@@ -44,6 +44,7 @@ func (c *initiator) record(e Error, seq uint64) {
 	case seq < c.errSeq: // its reply was overtaken
 		c.err, c.errSeq = e, seq
 	}
+	c.tell()
 }
 
 // take takes the error that is to be reported.
@@ -52,6 +53,7 @@ func (c *initiator) take() Error {
 	defer c.replies.Unlock()
 	e := c.err
 	c.err = OK
+	c.tell()
 	return e
 }
 
@@ -71,6 +73,7 @@ func (c *initiator) quiet() (Error, bool) {
 	}
 	e := c.err
 	c.err = OK
+	c.tell()
 	return e, true
 }
 

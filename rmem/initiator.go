@@ -74,6 +74,7 @@ type initiator struct {
 	heard     time.Duration // when something new came from the target
 	inVain    int           // time-outs since
 	disturbed time.Duration // when something was last sent again
+	direct    *Direct       // nil: there is none
 }
 
 type circuitState uint8
@@ -672,6 +673,9 @@ func (c *initiator) drop(cell *atm.Cell, why Reason) {
 func (c *initiator) fail(e Error) {
 	if c.state == working {
 		c.state = failed
+	}
+	if c.direct != nil {
+		c.direct.fail()
 	}
 	for s := c.answered; s < c.issued; s++ {
 		f := &c.inFlight[s%window]

@@ -3,6 +3,7 @@ package rmem
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // A segment is memory of the node's guest that others may reach.
@@ -11,6 +12,8 @@ type segment struct {
 	rights Rights
 	record Record
 	size   uint64
+	space  *Space
+	handle atomic.Int32 // its Seg; -1: it has none yet
 
 	// Requests hold mu for reading while they touch the memory. Who holds it
 	// for writing knows that nobody does.
@@ -24,6 +27,7 @@ type segment struct {
 	last    *ring     //
 	orphans []*ring   // those of circuits that are gone, at most one a peer
 	waiters []waiting // Wait, oldest first
+	directs []*Direct // that lead here
 }
 
 // A ring is what one circuit has notified since somebody waited.
@@ -72,6 +76,11 @@ func inside(offset, n, size uint64) bool { return offset <= size && n <= size-of
 func (s *segment) access(d *demand, granted Rights) (old uint64, e Error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	return s.perform(d, granted)
+}
+
+// perform is access with s.mu held.
+func (s *segment) perform(d *demand, granted Rights) (old uint64, e Error) {
 	if e := s.check(d, granted); e != OK {
 		return 0, e
 	}
@@ -123,6 +132,7 @@ func (s *segment) revoke() {
 	defer s.bell.Unlock()
 	s.closed = true
 	s.first, s.last, s.orphans = nil, nil, nil
+	s.tell()
 	s.wake(ESTALE)
 }
 
@@ -170,6 +180,7 @@ func (s *segment) ring(r *ring, n Notification) {
 	r.Notification, r.queued, r.next = n, true, nil
 	if s.first == nil {
 		s.first = r
+		s.tell()
 	} else {
 		s.last.next = r
 	}
@@ -180,6 +191,9 @@ func (s *segment) ring(r *ring, n Notification) {
 func (s *segment) pop() {
 	r := s.first
 	s.first = r.next
+	if s.first == nil {
+		s.tell()
+	}
 	r.queued, r.next = false, nil
 	s.orphans = slices.DeleteFunc(s.orphans, func(o *ring) bool { return o == r })
 }

@@ -27,7 +27,8 @@ func (s *Space) Export(name string, mem []byte, r Rights) (Seg, Error) {
 		return 0, EINVAL
 	}
 	n := s.node
-	g := &segment{name: name, rights: r, mem: mem, size: uint64(len(mem))}
+	g := &segment{name: name, rights: r, mem: mem, size: uint64(len(mem)), space: s}
+	g.handle.Store(-1)
 	n.enroll(g)
 	if e := n.directory.Publish(n.id, name, g.record); e != OK {
 		n.strike(g)
@@ -39,6 +40,7 @@ func (s *Space) Export(name string, mem []byte, r Rights) (Seg, Error) {
 		n.retire(g)
 		return 0, ENOSPC
 	}
+	g.handle.Store(h)
 	return Seg(h), OK
 }
 

@@ -123,9 +123,8 @@ func (t *target) receiveCell(cell *atm.Cell) {
 
 // serveCell carries out the request that is next; false: not now.
 func (t *target) serveCell(cell *atm.Cell, message []byte) bool {
-	word := binary.BigEndian.Uint32(message)
-	d := demand{op: Op(word >> opShift), notify: word&notifyBit != 0, offset: uint64(word & offsetMask)}
-	ok := d.parse(message[d.op.lead():])
+	var d demand
+	ok := d.read(message)
 	if ok && !t.affordable(cell, &d) {
 		return false
 	}
@@ -148,6 +147,13 @@ func (t *target) affordable(cell *atm.Cell, d *demand) bool {
 	}
 	t.drop(cell, Overflow)
 	return false
+}
+
+// read reads a request in one cell.
+func (d *demand) read(message []byte) bool {
+	word := binary.BigEndian.Uint32(message)
+	d.op, d.notify, d.offset = Op(word>>opShift), word&notifyBit != 0, uint64(word&offsetMask)
+	return d.parse(message[d.op.lead():])
 }
 
 // parse reads the data of a cell.
@@ -509,9 +515,14 @@ func (t *target) weigh(k *kept, weight int) {
 func (t *target) answer(e Error) {
 	k := &t.kept[(t.expected-1)%window]
 	t.freeReply(k)
-	free := max(maxPartial-int(t.peer.partial.Load()), 0) // buffers of 64 KiB
-	binary.BigEndian.PutUint32(k.message[wordSize+keySize:], window<<16|uint32(min(free<<6, creditKilobytes)))
+	binary.BigEndian.PutUint32(k.message[wordSize+keySize:], t.credit())
 	t.reply(k, OpAck, e, creditSize)
+}
+
+// credit is what the target is ready to take.
+func (t *target) credit() uint32 {
+	free := max(maxPartial-int(t.peer.partial.Load()), 0) // buffers of 64 KiB
+	return window<<16 | uint32(min(free<<6, creditKilobytes))
 }
 
 // reply sends the reply k to the last request, with n bytes of data, in one cell.

@@ -1,0 +1,407 @@
+package rmem
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"rmemrun/atm"
+)
+
+// A told notes what a Watcher was told last.
+type told struct{ refused, rung, failed bool }
+
+func (w *told) Refused(waits bool) { w.refused = waits }
+func (w *told) Rung(wait bool)     { w.rung = wait }
+func (w *told) Failed()            { w.failed = true }
+
+// A bypass asks for operations as a guest's stubs do: cells that go to a Direct.
+type bypass struct {
+	t     testing.TB
+	x     *Direct
+	told  told
+	index uint64
+	cell  atm.Cell
+	reply atm.Cell
+}
+
+func newBypass(t testing.TB, s *Space, d Desc, peer *Node) *bypass {
+	t.Helper()
+	b := &bypass{t: t}
+	var e Error
+	if b.x, e = s.Direct(d, peer, &b.told); e != OK {
+		t.Fatalf("direct: %v", e)
+	}
+	return b
+}
+
+// ask has one request carried out. It returns the data of the reply, or the status.
+func (b *bypass) ask(r request, data []byte) ([]byte, Error) {
+	b.t.Helper()
+	circuit := b.x.Circuit()
+	number := uint32(b.index) & seqMask
+	op := r.op
+	if op == OpWrite && len(data) <= maxShort {
+		op = OpWriteShort
+	}
+	var message [wordSize + MaxCell]byte
+	mark{key: circuit.RequestKey}.put(message[:], op, opWord(op, r.notify, uint32(r.offset)))
+	n := op.lead() + copy(message[op.lead():], data)
+	b.cell.SetOctets(circuit.Requests)
+	sealCell(&b.cell, number, message[:n])
+	replied := b.serve()
+	if !replied {
+		return nil, OK
+	}
+	if h, ok := b.reply.Header(); !ok || h.Octets() != circuit.Replies {
+		b.t.Fatalf("the reply has the header %+v, its HEC is right: %v", h, ok)
+	}
+	m, err := atm.DecodeSSM(&b.reply)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if number14(m) != number || !(mark{key: circuit.ReplyKey}).on(m.Payload) {
+		b.t.Fatalf("reply %d to request %d: % x", number14(m), number, m.Payload)
+	}
+	word := binary.BigEndian.Uint32(m.Payload)
+	if reply := Op(word >> opShift); reply != OpAck && reply != op.reply() {
+		b.t.Fatalf("%v is answered by %v", op, reply)
+	} else if reply == OpData {
+		return m.Payload[wordSize:], OK
+	} else if word&seqMask != number {
+		b.t.Fatalf("the reply to request %d says that it is to %d", number, word&seqMask)
+	}
+	return m.Payload[wordSize+keySize:], statusError(uint8(word >> statusShift))
+}
+
+func (b *bypass) serve() bool {
+	b.x.Begin()
+	defer b.x.End()
+	b.index++
+	return b.x.Serve(b.index-1, &b.cell, &b.reply)
+}
+
+// An ask is an operation for both ways.
+type ask struct {
+	request
+	data []byte
+}
+
+func drawAsk(t *rapid.T, size int) ask {
+	a := ask{request: request{
+		op:     rapid.SampledFrom([]Op{OpWrite, OpWrite, OpRead, OpCAS, OpFAdd, OpSwap, OpNotify}).Draw(t, "op"),
+		offset: uint64(rapid.IntRange(0, size+8).Draw(t, "offset")),
+		notify: rapid.Bool().Draw(t, "notify"),
+	}}
+	switch a.op {
+	case OpWrite:
+		a.data = rapid.SliceOfN(rapid.Byte(), 1, MaxCell).Draw(t, "data")
+	case OpRead:
+		a.n, a.notify = uint64(rapid.IntRange(1, MaxCell).Draw(t, "length")), false
+	case OpNotify:
+		a.notify = true
+	default:
+		a.width = rapid.SampledFrom([]uint8{4, 8}).Draw(t, "width")
+		a.expected = uint64(rapid.IntRange(0, 2).Draw(t, "expected"))
+		a.operand = uint64(rapid.IntRange(0, 2).Draw(t, "operand"))
+	}
+	return a
+}
+
+// throughNode asks for it in the ordinary way.
+func (a ask) throughNode(s *Space, d Desc) (got []byte, e Error) {
+	o := newOp()
+	switch a.op {
+	case OpWrite:
+		s.Write(&o.Operation, d, a.offset, mem(a.data), uint64(len(a.data)), 1, a.notify)
+	case OpRead:
+		got = make([]byte, a.n)
+		s.Read(&o.Operation, d, a.offset, mem(got), a.n, 1, false)
+	case OpNotify:
+		s.Notify(&o.Operation, d, a.offset)
+	default:
+		s.atomic(&o.Operation, d, request{op: a.op, offset: a.offset, width: a.width, expected: a.expected, operand: a.operand, notify: a.notify})
+	}
+	e = o.result()
+	if e == OK && a.op.right() == Atomic {
+		got = putNumber(nil, a.width, o.Old())
+	}
+	return got, e
+}
+
+// past asks for it past the node.
+func (a ask) past(b *bypass) ([]byte, Error) {
+	var data []byte
+	switch a.op {
+	case OpWrite:
+		data = a.data
+	case OpRead:
+		data = binary.BigEndian.AppendUint32(nil, uint32(a.n))
+	case OpCAS:
+		data = putNumber(putNumber(nil, a.width, a.expected), a.width, a.operand)
+	case OpFAdd, OpSwap:
+		data = putNumber(nil, a.width, a.operand)
+	}
+	got, e := b.ask(a.request, data)
+	if a.op == OpRead && e == OK {
+		got = got[:a.n]
+	}
+	return got, e
+}
+
+// TestPastTheNode asks for the same in the ordinary way and past the node, in two equal worlds: memory, results, errors and notifications are the same.
+func TestPastTheNode(t *testing.T) {
+	for _, rights := range []Rights{access, access | Quiet, Read | Write, Read, Write, Atomic} {
+		t.Run(fmt.Sprint(uint32(rights)), func(t *testing.T) {
+			rapid.Check(t, func(rt *rapid.T) { pastTheNode(t, rt, rights) })
+		})
+	}
+}
+
+// worldOf is newPair, for many, each to be closed.
+func worldOf(t *testing.T, size int, r Rights) *pair {
+	f := newFabric(nil, 2)
+	p := &pair{f: f, a: f.nodes[0].NewSpace(), b: f.nodes[1].NewSpace(), mem: make([]byte, size)}
+	p.seg = mustExport(t, p.b, "seg", p.mem, r)
+	p.d = mustImport(t, p.a, "seg", 1, r&access)
+	return p
+}
+
+func pastTheNode(t *testing.T, rt *rapid.T, rights Rights) {
+	const size = 104
+	p, q := worldOf(t, size, rights), worldOf(t, size, rights)
+	defer p.f.close()
+	defer q.f.close()
+	b := newBypass(t, q.a, q.d, q.f.nodes[1])
+	defer b.x.Close()
+	both := func(what string, f func(*pair) string) {
+		if x, y := f(p), f(q); x != y {
+			rt.Fatalf("%s: %s, and past the node %s", what, x, y)
+		}
+	}
+	for range rapid.IntRange(1, 40).Draw(rt, "operations") {
+		switch rapid.IntRange(0, 13).Draw(rt, "what") {
+		case 0:
+			both("fence", func(p *pair) string { return fenced(p.a, p.d).Error() })
+			if b.told.refused {
+				rt.Fatal("after a fence an error is said to wait")
+			}
+		case 1:
+			both("wait", func(p *pair) string {
+				e, o := do(func(o *Operation) {
+					p.b.Wait(o, p.seg)
+					o.Cancel(ETIMEDOUT)
+				})
+				return fmt.Sprint(e, o.Event())
+			})
+		case 2:
+			on := rapid.Bool().Draw(rt, "inhibit")
+			both("inhibit", func(p *pair) string { return p.b.Inhibit(p.seg, on).Error() })
+		case 3:
+			if rapid.IntRange(0, 9).Draw(rt, "revoke") == 0 {
+				both("revoke", func(p *pair) string { return p.b.Revoke(p.seg).Error() })
+			}
+		case 4, 5: // in the ordinary way in both
+			a := drawAsk(rt, size)
+			both("between", func(p *pair) string {
+				got, e := a.throughNode(p.a, p.d)
+				return fmt.Sprintf("%x %v", got, e)
+			})
+		default:
+			a := drawAsk(rt, size)
+			before := bytes.Clone(q.mem)
+			x, ex := a.throughNode(p.a, p.d)
+			_, stays := q.a.Direct(q.d, q.f.nodes[1], &told{}) // EINVAL: there is one
+			if ex == EPERM || ex == EALIGN || ex == ERANGE {
+				// The importer's node has refused it, and no stub would ask for it. If one does, it is refused by the target.
+				c := q.a.descriptors.get(int32(q.d))
+				waiting := c.err
+				c.err = OK
+				if _, e := a.past(b); e == OK && a.op.reply() != OpAck || !bytes.Equal(before, q.mem) {
+					rt.Fatalf("%v at %d is refused with %v, and not past the node", a.op, a.offset, ex)
+				}
+				if a.op.reply() == OpAck {
+					if e := c.take(); e == OK {
+						rt.Fatalf("%v at %d is refused with %v, and left no error past the node", a.op, a.offset, ex)
+					}
+				}
+				c.err = waiting
+				c.tell()
+				continue
+			}
+			if stays != EINVAL {
+				rt.Fatalf("a second Direct: %v", stays)
+			}
+			y, ey := a.past(b)
+			if a.op.reply() == OpAck {
+				y, ey = nil, OK // the fence tells
+			}
+			if ex != ey || ex == OK && !bytes.Equal(x, y) {
+				rt.Fatalf("%v at %d: %x %v, and past the node %x %v", a.op, a.offset, x, ex, y, ey)
+			}
+		}
+		if !bytes.Equal(p.mem, q.mem) {
+			rt.Fatalf("memory differs:\n% x\n% x", p.mem, q.mem)
+		}
+		c := q.a.descriptors.get(int32(q.d))
+		if b.told.refused != (c.err != OK) {
+			rt.Fatalf("told that an error waits: %v; there is %v", b.told.refused, c.err)
+		}
+		if g := b.x.t.segment; b.told.rung != (g.first != nil) {
+			rt.Fatalf("told that notifications wait: %v; there are: %v", b.told.rung, g.first != nil)
+		}
+	}
+}
+
+func TestDirectRefusesWhatIsNoRequest(t *testing.T) {
+	p := newPair(t, 64, access)
+	b := newBypass(t, p.a, p.d, p.f.nodes[1])
+	good := func() {
+		c := b.x.Circuit()
+		var m [wordSize + MaxCell]byte
+		mark{key: c.RequestKey}.put(m[:], OpFAdd, opWord(OpFAdd, false, 0))
+		putNumber(m[OpFAdd.lead():][:0], 8, 1)
+		b.cell.SetOctets(c.Requests)
+		sealCell(&b.cell, uint32(b.index)&seqMask, m[:OpFAdd.lead()+8])
+	}
+	for _, c := range []struct {
+		name   string
+		damage func()
+		reason Reason
+	}{
+		{"header", func() { b.cell[2] ^= 1 }, NoCircuit},
+		{"HEC", func() { b.cell[4] ^= 1 }, NoCircuit},
+		{"CRC-10", func() { b.cell[30] ^= 1 }, BadCRC10},
+		{"number", func() { b.index++ }, Gap},
+		{"key", func() {
+			b.cell[11] ^= 1
+			resealed(&b.cell, b.index)
+		}, Misinserted},
+		{"operation", func() { b.cell[7] = 0xf0; resealed(&b.cell, b.index) }, Malformed},
+	} {
+		good()
+		if !b.serve() || p.mem[7]+p.mem[0] == 0 {
+			t.Fatalf("%s: the request that is in order was not carried out", c.name)
+		}
+		before := bytes.Clone(p.mem)
+		drops := p.f.nodes[1].Drops()[c.reason]
+		good()
+		c.damage()
+		if !b.serve() || !bytes.Equal(before, p.mem) {
+			t.Errorf("%s: carried out", c.name)
+		}
+		m, err := atm.DecodeSSM(&b.reply)
+		if err != nil || statusError(uint8(binary.BigEndian.Uint32(m.Payload)>>statusShift)) != EINVAL {
+			t.Errorf("%s: answered by % x, %v", c.name, b.reply, err)
+		}
+		if n := p.f.nodes[1].Drops()[c.reason]; n != drops+1 {
+			t.Errorf("%s: %d drops of that reason, want one more than %d", c.name, n, drops)
+		}
+	}
+}
+
+// resealed makes the checksum right again.
+func resealed(c *atm.Cell, index uint64) {
+	const message = atm.HeaderSize + 2
+	n := int(c[message+atm.MaxSSM] >> 2)
+	sealCell(c, uint32(index)&seqMask, bytes.Clone(c[message:message+n]))
+}
+
+func TestDirectEndsWithItsCircuit(t *testing.T) {
+	for name, end := range map[string]func(*pair){
+		"released":  func(p *pair) { do(func(o *Operation) { p.a.Release(o, p.d) }) },
+		"peer down": func(p *pair) { p.f.down(1) },
+		"importer":  func(p *pair) { p.a.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t, 64, access)
+			b := newBypass(t, p.a, p.d, p.f.nodes[1])
+			end(p)
+			if !b.told.failed {
+				t.Error("nobody was told")
+			}
+			if _, e := b.ask(request{op: OpFAdd}, make([]byte, 8)); e != EDOWN && e != ESTALE {
+				t.Errorf("an atomic: %v", e)
+			}
+			if _, e := b.ask(request{op: OpWrite}, []byte{1}); e != EDOWN && e != ESTALE || p.mem[0] != 0 {
+				t.Errorf("a write: %v", e)
+			}
+		})
+	}
+}
+
+func TestDirectNeedsBothEnds(t *testing.T) {
+	p := newPair(t, 64, access)
+	if _, e := p.a.Direct(p.d, p.f.nodes[0], &told{}); e != EDESC {
+		t.Errorf("with another node: %v", e)
+	}
+	if _, e := p.a.Direct(p.d+1, p.f.nodes[1], &told{}); e != EDESC {
+		t.Errorf("of another descriptor: %v", e)
+	}
+	b := newBypass(t, p.a, p.d, p.f.nodes[1])
+	if c := b.x.Circuit(); c.Space != p.b || c.Segment != p.seg || c.Importer != 0 || c.Exporter != 1 || c.Length != 64 || c.Limit != 64 || c.Rights != access {
+		t.Errorf("the circuit is %+v", c)
+	}
+	if _, e := p.a.Direct(p.d, p.f.nodes[1], &told{}); e != EINVAL {
+		t.Errorf("a second one: %v", e)
+	}
+	b.x.Close()
+	b = newBypass(t, p.a, p.d, p.f.nodes[1])
+	b.x.Fail()
+	if !b.told.failed {
+		t.Error("nobody was told that the circuit has failed")
+	}
+	if e := written(p.a, p.d, 0, []byte{1}); e != EDOWN {
+		t.Errorf("a write through a circuit that has failed: %v", e)
+	}
+	q := newPair(t, 64, access, observed(&recorder{}))
+	if _, e := q.a.Direct(q.d, q.f.nodes[1], &told{}); e != EINVAL {
+		t.Errorf("with an observer: %v", e)
+	}
+}
+
+func TestDirectDoesNotAllocate(t *testing.T) {
+	p := newPair(t, 4096, access)
+	b := newBypass(t, p.a, p.d, p.f.nodes[1])
+	data := make([]byte, MaxCell)
+	length := binary.BigEndian.AppendUint32(nil, 40)
+	var w Operation
+	for name, run := range map[string]func(){
+		"write":            func() { b.ask(request{op: OpWrite}, data) },
+		"write and notify": func() { b.ask(request{op: OpWrite, notify: true}, data); p.b.Wait(&w, p.seg) },
+		"read":             func() { b.ask(request{op: OpRead}, length) },
+		"cas":              func() { b.ask(request{op: OpCAS}, data[:16]) },
+		"fadd":             func() { b.ask(request{op: OpFAdd}, data[:4]) },
+		"refusal":          func() { b.ask(request{op: OpWrite, offset: 4090}, data) },
+	} {
+		if n := testing.AllocsPerRun(1000, run); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+func BenchmarkDirectWrite40(b *testing.B) {
+	p := newPair(b, 4096, access)
+	y := newBypass(b, p.a, p.d, p.f.nodes[1])
+	c := y.x.Circuit()
+	cells := make([]atm.Cell, 64)
+	for i := range cells {
+		var m [wordSize + MaxCell]byte
+		mark{key: c.RequestKey}.put(m[:], OpWrite, opWord(OpWrite, false, uint32(i)*40))
+		cells[i].SetOctets(c.Requests)
+		sealCell(&cells[i], uint32(i), m[:])
+	}
+	for b.Loop() {
+		y.x.Begin()
+		for i := range cells {
+			if y.x.Serve(uint64(i), &cells[i], &y.reply) {
+				b.Fatal("refused")
+			}
+		}
+		y.x.End()
+	}
+	b.ReportMetric(float64(b.Elapsed())/float64(b.N)/64, "ns/cell")
+}
