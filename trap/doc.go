@@ -47,6 +47,21 @@
 // both the guest and this process map, at the guest's old address, while all
 // threads of the address space are stopped. A forked child gets private copies.
 //
+// # The patch engine
+//
+// It is the ptrace engine, which besides replaces an instruction that has trapped by a
+// jump to a stub (package ring/stub), and takes threads out of stubs before they are
+// given a signal. What the stubs share with the Handler, which is a Patcher, is the
+// Handler's business:
+//
+//	     SIGILL at the instruction
+//	              │ carried out, then replaced: patch.go
+//	              ▼
+//	instruction ──jmp──▶ trampoline ──▶ stub ──▶ behind the instruction
+//	      ▲             region.go        │ │
+//	      │                              │ └─ the instruction itself, at the trampoline ── SIGILL: carried out as ever
+//	      └──────── signal: roll.go ─────┘
+//
 // # Locks
 //
 // The engine's state belongs to its OS thread and has no lock, except the table

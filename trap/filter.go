@@ -39,21 +39,23 @@ func filter() []unix.SockFilter {
 	arg := func(n int) uint32 { return uint32(offArgs + 8*n) }
 	return []unix.SockFilter{
 		0:  {Code: ld, K: offArch},
-		1:  {Code: jeq, K: auditArchX86_64, Jf: 14 - 2},
+		1:  {Code: jeq, K: auditArchX86_64, Jf: 16 - 2},
 		2:  {Code: ld, K: offNr},
-		3:  {Code: jge, K: x32Bit, Jt: 14 - 4},
-		4:  {Code: jeq, K: unix.SYS_RT_SIGRETURN, Jt: 15 - 5},
-		5:  {Code: jeq, K: unix.SYS_RT_SIGPROCMASK, Jt: 8 - 6},
-		6:  {Code: jeq, K: unix.SYS_RT_SIGACTION, Jt: 8 - 7},
-		7:  {Code: jeq, K: unix.SYS_PRCTL, Jt: 12 - 8, Jf: 14 - 8},
-		8:  {Code: ld, K: arg(1)}, // a null pointer only asks
-		9:  {Code: jeq, K: 0, Jf: 15 - 10},
-		10: {Code: ld, K: arg(1) + 4},
-		11: {Code: jeq, K: 0, Jt: 14 - 12, Jf: 15 - 12},
-		12: {Code: ld, K: arg(0)},
-		13: {Code: jeq, K: Ask, Jt: 15 - 14},
-		14: {Code: ret, K: unix.SECCOMP_RET_ALLOW},
-		15: {Code: ret, K: unix.SECCOMP_RET_TRACE},
+		3:  {Code: jge, K: x32Bit, Jt: 16 - 4},
+		4:  {Code: jeq, K: unix.SYS_RT_SIGRETURN, Jt: 17 - 5},
+		5:  {Code: jeq, K: unix.SYS_SECCOMP, Jt: 17 - 6},
+		6:  {Code: jeq, K: unix.SYS_RT_SIGPROCMASK, Jt: 9 - 7},
+		7:  {Code: jeq, K: unix.SYS_RT_SIGACTION, Jt: 9 - 8},
+		8:  {Code: jeq, K: unix.SYS_PRCTL, Jt: 13 - 9, Jf: 16 - 9},
+		9:  {Code: ld, K: arg(1)}, // a null pointer only asks
+		10: {Code: jeq, K: 0, Jf: 17 - 11},
+		11: {Code: ld, K: arg(1) + 4},
+		12: {Code: jeq, K: 0, Jt: 16 - 13, Jf: 17 - 13},
+		13: {Code: ld, K: arg(0)},
+		14: {Code: jeq, K: Ask, Jt: 17 - 15},
+		15: {Code: jeq, K: unix.PR_SET_SECCOMP, Jt: 17 - 16},
+		16: {Code: ret, K: unix.SECCOMP_RET_ALLOW},
+		17: {Code: ret, K: unix.SECCOMP_RET_TRACE},
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"rmemrun/decode"
 )
@@ -87,6 +88,7 @@ type echo struct {
 	begun   int
 	shares  map[*Space][]*Shared
 	words   uint64                         // what fadd adds to
+	boards  []int                          // files
 	onWait  func(c *Call)                  // decides a wait; nil sleeps for the timeout
 	onWrite func(c *Call, contents []byte) // sees what a write brought
 }
@@ -241,7 +243,7 @@ func runWith(t testing.TB, h Handler, started func(Engine, int), argv ...string)
 	if started != nil {
 		config.Started = func(pid int) { started(e, pid) }
 	}
-	e = NewPtrace(config)
+	e = newTestEngine(config)
 	var g guest
 	done := make(chan struct{})
 	go func() { // the engine's thread ends with this goroutine
@@ -255,6 +257,11 @@ func runWith(t testing.TB, h Handler, started func(Engine, int), argv ...string)
 		<-done
 		t.Errorf("%s: still running after two minutes; ended", strings.Join(argv, " "))
 	}
+	if h, ok := h.(*echo); ok {
+		for _, fd := range h.boards {
+			unix.Close(fd)
+		}
+	}
 	b, _ := os.ReadFile(out.Name())
 	g.stdout = string(b)
 	b, _ = os.ReadFile(errs.Name())
@@ -264,6 +271,38 @@ func runWith(t testing.TB, h Handler, started func(Engine, int), argv ...string)
 	}
 	return g
 }
+
+// newTestEngine makes the engine that RMEMRUN_TEST_ENGINE names, ptrace if nothing else
+// is said. A guest must not see any difference.
+func newTestEngine(c Config) Engine {
+	if os.Getenv("RMEMRUN_TEST_ENGINE") == "patch" {
+		return NewPatch(c)
+	}
+	return NewPtrace(c)
+}
+
+// The stubs of echo's guests find an empty board: they leave every instruction to the
+// trap, which is beside the stub and not where the instruction was.
+
+func (h *echo) Board(*Space) (fd int, length uint64) {
+	fd, err := unix.MemfdCreate("board", unix.MFD_CLOEXEC)
+	if err != nil {
+		return -1, 0
+	}
+	if err := unix.Ftruncate(fd, boardLength); err != nil {
+		return -1, 0
+	}
+	h.boards = append(h.boards, fd)
+	return fd, boardLength
+}
+
+// boardLength is at least that of struct board.
+const boardLength = 1 << 20
+
+func (h *echo) Placed(*Space, uint64, bool) {}
+func (h *echo) Threaded(*Space)             {}
+func (h *echo) Help(*Space, uint32)         {}
+func (h *echo) Retire(*Space)               {}
 
 // want runs a program that prints what it found and compares.
 func want(t testing.TB, h Handler, status int, stdout string, argv ...string) {

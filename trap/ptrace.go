@@ -15,6 +15,7 @@ import (
 // processes.
 type engine struct {
 	Config
+	patcher Patcher // nil: every instruction traps every time
 
 	threads map[int]*Thread
 	last    *Thread // whose event came last: mostly the next one's too
@@ -51,8 +52,21 @@ type event struct {
 	status unix.WaitStatus
 }
 
-// NewPtrace returns an engine that supervises its guest by ptrace(2).
-func NewPtrace(c Config) Engine {
+// NewPtrace returns an engine that supervises its guest by ptrace(2) and never changes
+// its code: each instruction traps each time.
+func NewPtrace(c Config) Engine { return newEngine(c) }
+
+// NewPatch returns an engine that is as NewPtrace's, and replaces an instruction that has
+// trapped by a jump to a stub, which carries it out without a trap. Its Handler is a
+// Patcher. An instruction that cannot be replaced goes on trapping; Config.Patched
+// is told why.
+func NewPatch(c Config) Engine {
+	e := newEngine(c)
+	e.patcher = c.Handler.(Patcher)
+	return e
+}
+
+func newEngine(c Config) *engine {
 	if c.Log == nil {
 		c.Log = hclog.NewNullLogger()
 	}
@@ -218,7 +232,7 @@ func (e *engine) dispatch(ev event) {
 	case sig == unix.SIGTRAP|0x80:
 		e.atSyscall(t)
 	case what == 0:
-		if sig == unix.SIGILL && t.slept == nil && e.trapped(t) {
+		if t.slept == nil && (sig == unix.SIGILL && e.trapped(t) || (sig == unix.SIGSEGV || sig == unix.SIGBUS) && e.faulted(t)) {
 			return
 		}
 		e.deliver(t, sig)
@@ -235,6 +249,9 @@ func (e *engine) dispatch(ev event) {
 	case what == unix.PTRACE_EVENT_STOP:
 		// A group stop: the thread stays stopped until SIGCONT, of which we
 		// will hear.
+		if t.slept == nil && !e.rollBeforeStop(t) {
+			return
+		}
 		t.listening = true
 		e.tellStopped(t, true)
 		e.check(t, "listen", ptrace(unix.PTRACE_LISTEN, t.tid, 0, 0))

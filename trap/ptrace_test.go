@@ -357,7 +357,7 @@ func init() {
 	if os.Getenv("RMEMRUN_TRAP_FORBID") != "" {
 		forbidPtrace()
 	}
-	e := NewPtrace(Config{Handler: newEcho(), Log: hclog.New(&hclog.LoggerOptions{Level: hclog.Warn})})
+	e := newTestEngine(Config{Handler: newEcho(), Log: hclog.New(&hclog.LoggerOptions{Level: hclog.Warn})})
 	done := make(chan int)
 	go func() {
 		args := strings.Fields(argv)

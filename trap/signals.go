@@ -59,7 +59,9 @@ func (d *dispositions) executed() *dispositions {
 func (e *engine) deliver(t *Thread, sig unix.Signal) {
 	if t.slept == nil {
 		t.signal = sig
-		e.proceed(t)
+		if e.rollForSignal(t) {
+			e.proceed(t)
+		}
 		return
 	}
 	if t.call.restartable {
@@ -175,7 +177,15 @@ func (e *engine) observed(t *Thread) {
 			r.Rax = uint64(eperm)
 			e.check(t, "refuse", setRegs(t.tid, &r))
 		}
+	case unix.SYS_SECCOMP:
+		if r.Rdi <= unix.SECCOMP_SET_MODE_FILTER {
+			e.retire(t.space) // its filter may forbid what stubs do
+		}
 	case unix.SYS_PRCTL:
+		if r.Rdi != Ask {
+			e.retire(t.space)
+			break
+		}
 		// The question whether anyone carries out remote-memory instructions
 		// here. The call itself is skipped.
 		r.Orig_rax = ^uint64(0)

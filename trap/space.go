@@ -30,13 +30,21 @@ type Space struct {
 
 	extents []*extent // memory that is shared with this process, by address
 
+	// Instructions that were replaced, or are to be left alone, by address; and the
+	// stubs that carry them out.
+	patches map[uint64]*patch
+	regions []*region
+	board   uint64 // where the stubs look for their rings; in a child, before it is boarded, where its parent's is
+	boarded bool   // it is there
+	retired bool   // no further instruction is replaced, and the stubs leave all to the trap
+
 	views  []*Mapping // memory of others that is mapped here, blank ones too
 	doomed []*Mapping // those that are to be blank before a thread runs
 }
 
 func (e *engine) newSpace() *Space {
 	e.spaces++
-	return &Space{engine: e, id: e.spaces, threads: map[*Thread]struct{}{}, sites: map[uint64]*site{}}
+	return &Space{engine: e, id: e.spaces, threads: map[*Thread]struct{}{}, sites: map[uint64]*site{}, patches: map[uint64]*patch{}}
 }
 
 // inherit takes over what a fork leaves in a child's address space.
@@ -45,11 +53,15 @@ func (s *Space) inherit(parent *Space) {
 	if s.stub != nil {
 		s.stub.users++
 	}
+	s.inheritPatches(parent)
 }
 
 func (s *Space) enter(t *Thread) {
 	s.threads[t] = struct{}{}
 	s.chooseReader()
+	if s.boarded && len(s.threads) == 2 {
+		s.engine.patcher.Threaded(s)
+	}
 }
 
 // chooseReader makes sure that the reader is a thread that is not about to end: a
@@ -79,6 +91,10 @@ func (s *Space) free() {
 		x.file.drop()
 	}
 	s.extents = nil
+	for _, r := range s.regions {
+		r.drop()
+	}
+	s.regions = nil
 }
 
 // ID returns a number that no other address space of the engine had or will have.

@@ -40,6 +40,8 @@ type Thread struct {
 	mask      uint64
 	swallowed bool // a SIGSTOP came meanwhile
 
+	ran bool // it was let run on to the end of a stub
+
 	signal unix.Signal // to be delivered when the thread proceeds; 0 is none
 
 	serving bool                   // the handler runs for it

@@ -54,6 +54,22 @@ func getSiginfo(tid int, si *siginfo) syscall.Errno {
 	return errno
 }
 
+func setSiginfo(tid int, si *siginfo) syscall.Errno {
+	_, _, errno := syscall.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_SETSIGINFO, uintptr(tid), 0, uintptr(unsafe.Pointer(si)), 0, 0)
+	return errno
+}
+
+// rseqArea is where a thread has its struct rseq, if it has registered one (Linux 5.13).
+func rseqArea(tid int) (uint64, bool) {
+	const getRseqConfiguration = 0x420f
+	var conf struct {
+		pointer                uint64
+		size, sig, flags, _pad uint32
+	}
+	_, _, errno := syscall.RawSyscall6(unix.SYS_PTRACE, getRseqConfiguration, uintptr(tid), unsafe.Sizeof(conf), uintptr(unsafe.Pointer(&conf)), 0, 0)
+	return conf.pointer, errno == 0 && conf.pointer != 0
+}
+
 func eventMessage(tid int) (uint64, syscall.Errno) {
 	var msg uint64
 	_, _, errno := syscall.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_GETEVENTMSG, uintptr(tid), 0, uintptr(unsafe.Pointer(&msg)), 0, 0)

@@ -92,6 +92,10 @@ type Config struct {
 	// instruction of its program runs.
 	Started func(pid int)
 
+	// Patched, if not nil, is called once for each instruction that has been carried
+	// out and was then replaced by a jump to a stub, or left to the trap for a reason.
+	Patched func(c *Call, why error)
+
 	// Resumed, if not nil, is called after the guest's thread was set going again
 	// behind an instruction. It also makes the engine take Call.Stopped and
 	// Call.Decoded.

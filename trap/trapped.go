@@ -57,20 +57,9 @@ func (e *engine) trapped(t *Thread) bool {
 	if t.regs.Cs != userCS || !s.ready {
 		return false
 	}
-	c := &t.call
-	st, n := s.fetch(t)
-	if st == nil {
+	st, n, again := e.locate(t)
+	if st == nil && !again {
 		return false
-	}
-	c.Space, c.Inst, c.PC, c.Code = s, st.inst, t.regs.Rip, st.code[:st.inst.Len]
-	c.Cause, c.Deadline = First, time.Time{}
-	c.operands(&t.regs)
-	c.memory = Memory{fetchedAt: c.V, fetched: t.code[maxInstruction : maxInstruction+n]}
-	if len(t.interrupted) > 0 {
-		t.resumeInterrupted()
-	}
-	if e.Resumed != nil {
-		c.Stopped, c.Decoded = start, time.Now()
 	}
 	if t.blocked || t.process.signals.ill.handler == sigIgn {
 		e.restoreIll(t)
@@ -78,8 +67,51 @@ func (e *engine) trapped(t *Thread) bool {
 	if merged {
 		e.sendAgain(t, &si)
 	}
-	e.execute(t)
+	if again {
+		e.check(t, "set the registers", setRegs(t.tid, &t.regs))
+		t.displaced = false
+		e.settle(t)
+		e.proceed(t)
+		return true
+	}
+	if e.Resumed != nil {
+		t.call.Stopped = start
+	}
+	e.begin(t, st, n)
 	return true
+}
+
+// locate finds out what has trapped: an instruction, which is at the program counter or, if
+// it was replaced, beside a trampoline that leads to it; n is the number of bytes of its
+// source that were read with it. again says that the thread has only to go on, with the
+// registers that are in t.regs. If neither, the trap is the guest's own affair.
+func (e *engine) locate(t *Thread) (st *site, n int, again bool) {
+	s := t.space
+	if r := s.regionAt(t.regs.Rip); r != nil {
+		return e.locateInRegion(t, r)
+	}
+	if p := s.patches[t.regs.Rip]; p != nil && e.jumped(t, p) {
+		return nil, 0, true // another thread trapped here before
+	}
+	st, n = s.fetch(t)
+	return st, n, false
+}
+
+// begin has an instruction carried out. The thread's registers, with the program counter at
+// the instruction, are in t.regs.
+func (e *engine) begin(t *Thread, st *site, n int) {
+	c := &t.call
+	c.Space, c.Inst, c.PC, c.Code = t.space, st.inst, t.regs.Rip, st.code[:st.inst.Len]
+	c.Cause, c.Deadline = First, time.Time{}
+	c.operands(&t.regs)
+	c.memory = Memory{fetchedAt: c.V, fetched: t.code[maxInstruction : maxInstruction+n]}
+	if len(t.interrupted) > 0 {
+		t.resumeInterrupted()
+	}
+	if e.Resumed != nil {
+		c.Decoded = time.Now()
+	}
+	e.execute(t)
 }
 
 // fetch reads the instruction at the thread's program counter, and the source of a
@@ -91,12 +123,7 @@ func (s *Space) fetch(t *Thread) (st *site, n int) {
 	st = s.sites[pc]
 	if st != nil {
 		l := int(st.inst.Len)
-		var source []byte
-		var at uint64
-		if st.inst.Op == decode.Write {
-			at = register(&t.regs, st.inst.V)
-			source = t.code[maxInstruction:][:min(register(&t.regs, st.inst.Arch.Implied(decode.FieldC)), maxFetched)]
-		}
+		source, at := t.source(st)
 		got := readTwo(t.tid, code[:l], pc, source, at)
 		if got >= l && bytes.Equal(code[:l], st.code[:l]) {
 			return st, got - l
@@ -125,6 +152,15 @@ func (s *Space) fetch(t *Thread) (st *site, n int) {
 	}
 	s.sites[pc] = st
 	return st, 0
+}
+
+// source is where the source of a short write goes, and where it is.
+func (t *Thread) source(st *site) (p []byte, at uint64) {
+	if st.inst.Op != decode.Write {
+		return nil, 0
+	}
+	n := min(register(&t.regs, st.inst.Arch.Implied(decode.FieldC)), maxFetched)
+	return t.code[maxInstruction:][:n], register(&t.regs, st.inst.V)
 }
 
 // maxSites bounds the decode cache of an address space: a guest that makes code
@@ -171,6 +207,9 @@ func (e *engine) execute(t *Thread) {
 // the instruction.
 func (e *engine) finish(t *Thread) {
 	c := &t.call
+	if e.patch(t); t.lost {
+		return
+	}
 	r := &t.regs
 	next := c.PC + uint64(c.Inst.Len)
 	if c.outcome == returned && r.Rax == uint64(c.Result) && !t.displaced {

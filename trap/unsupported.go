@@ -12,6 +12,9 @@ import (
 // Linux on x86-64.
 func NewPtrace(Config) Engine { return unsupported{} }
 
+// NewPatch returns an engine that cannot run guests either.
+func NewPatch(Config) Engine { return unsupported{} }
+
 type unsupported struct{}
 
 func (unsupported) Run(c Command) (syscall.WaitStatus, error) {
@@ -76,6 +79,14 @@ func (*Space) Unmap(*Mapping) {}
 
 // Blank makes accesses to the mapping fail.
 func (*Space) Blank(*Mapping) {}
+
+// MapFile maps a file of this process into the guest.
+func (*Space) MapFile(fd int, off int64, length uint64, write bool) (uint64, error) {
+	return 0, ErrGone
+}
+
+// Settle returns when no thread of the address space is inside a stub.
+func (*Space) Settle() {}
 
 // Unshare ends Share.
 func (*Space) Unshare(*Shared) {}

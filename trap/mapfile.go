@@ -1,0 +1,83 @@
+//go:build linux && amd64
+
+package trap
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// MapFile maps a file of this process into the guest, shared, and returns where. The
+// guest can write there only if write is true: it gets a descriptor of its own for
+// the moment, opened for no more than that. A forked child does not inherit the
+// mapping.
+//
+// It may be called only within Handler.Execute, for the space of the call. The guest
+// opens the file by its name in /proc, so it must see the same /proc as this process
+// and be allowed to look at this process there.
+func (s *Space) MapFile(fd int, off int64, length uint64, write bool) (uint64, error) {
+	t := s.current()
+	if t == nil {
+		return 0, ErrGone
+	}
+	prot := uint64(unix.PROT_READ)
+	if write {
+		prot |= unix.PROT_WRITE
+	}
+	addr, err := s.engine.mapFile(t, fd, off, length, 0, prot)
+	if err == nil {
+		if err = s.engine.unshared(t, addr, length); err != nil {
+			s.engine.unmap(t, addr, length)
+		}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("map a file of rmemrun into process %d: %w", s.PID(), err)
+	}
+	return addr, nil
+}
+
+// mapFile has a stopped thread map a file of this process: at an address where nothing
+// may be mapped yet, or, if at is 0, at one that the kernel chooses.
+func (e *engine) mapFile(t *Thread, fd int, off int64, length, at, prot uint64) (uint64, error) {
+	how := uint64(unix.O_RDONLY)
+	if prot&unix.PROT_WRITE != 0 {
+		how = unix.O_RDWR
+	}
+	name := t.space.stub.scratch(fmt.Appendf(nil, "/proc/%d/fd/%d\x00", os.Getpid(), fd))
+	theirs, err := e.syscall(t, unix.SYS_OPENAT, ^uint64(0), name, how|unix.O_CLOEXEC)
+	if err != nil {
+		return 0, wrapGone("open it in the guest, by its name in /proc", err)
+	}
+	flags := uint64(unix.MAP_SHARED)
+	if at != 0 {
+		flags |= unix.MAP_FIXED_NOREPLACE
+	}
+	addr, err := e.syscall(t, unix.SYS_MMAP, at, length, prot, flags, theirs, uint64(off))
+	if err == ErrGone {
+		return 0, err
+	}
+	if _, errClose := e.syscall(t, unix.SYS_CLOSE, theirs); errClose == ErrGone {
+		return 0, errClose
+	}
+	if err != nil {
+		return 0, wrapGone("mmap in the guest", err)
+	}
+	if at != 0 && addr != at { // a kernel before 4.17 takes the address for a hint
+		_, _ = e.syscall(t, unix.SYS_MUNMAP, addr, length)
+		return 0, fmt.Errorf("mmap in the guest: %#x is taken", at)
+	}
+	return addr, nil
+}
+
+// unmap has a stopped thread give up a mapping that it made for us.
+func (e *engine) unmap(t *Thread, addr, length uint64) {
+	_, _ = e.syscall(t, unix.SYS_MUNMAP, addr, length)
+}
+
+// unshared keeps a mapping from children that are forked.
+func (e *engine) unshared(t *Thread, addr, length uint64) error {
+	_, err := e.syscall(t, unix.SYS_MADVISE, addr, length, unix.MADV_DONTFORK)
+	return err
+}

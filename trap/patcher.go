@@ -1,0 +1,24 @@
+package trap
+
+// A Patcher is a Handler that serves stubs. All its methods are called on the engine's
+// own OS thread and must not block but for what the stubs of others do.
+type Patcher interface {
+	// Board is the file that the stubs of an address space are to look at, and its
+	// size: it is mapped there, read-only, before the first instruction is replaced.
+	// A descriptor below 0: none, this space keeps to traps.
+	Board(*Space) (fd int, length uint64)
+
+	// Placed says where the board is in the guest, and whether the guest takes part
+	// in membarrier(2), MEMBARRIER_CMD_GLOBAL_EXPEDITED.
+	Placed(s *Space, addr uint64, expedited bool)
+
+	// Threaded says that from now on more than one thread may run in the space.
+	Threaded(*Space)
+
+	// Help has the ring of that number served until nothing waits in it.
+	Help(s *Space, ring uint32)
+
+	// Retire says that the stubs of the space must leave everything to the trap from
+	// now on.
+	Retire(*Space)
+}

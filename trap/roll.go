@@ -1,0 +1,432 @@
+//go:build linux && amd64
+
+package trap
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"rmemrun/decode"
+	stubs "rmemrun/ring/stub"
+)
+
+// A signal must find a thread before or behind an instruction, never in the stub that
+// carries it out: the guest's handler looks at the registers, jumps out, unwinds. So a
+// thread that is stopped in a region is taken out of it before anything is delivered to
+// it. How far it has come is in its frame, see ring/stub/layout.h.
+
+// roll takes a stopped thread out of the stub it is in, back to the instruction or
+// forward behind it. A signal that it was stopped for can be delivered afterwards as
+// before. It returns false if the thread is gone.
+func (e *engine) roll(t *Thread) bool {
+	s := t.space
+	t.ran = false
+	if len(s.regions) == 0 {
+		return true
+	}
+	if errno := getRegs(t.tid, &t.regs); errno != 0 {
+		return false
+	}
+	r := s.regionAt(t.regs.Rip)
+	if r == nil {
+		return true
+	}
+	var si siginfo
+	errno := getSiginfo(t.tid, &si)
+	if !e.unwind(t, r) {
+		return false
+	}
+	if t.ran && errno == 0 {
+		setSiginfo(t.tid, &si)
+	}
+	ok := e.check(t, "take the thread out of a stub", setRegs(t.tid, &t.regs))
+	t.displaced = false
+	e.settle(t)
+	return ok
+}
+
+// rollForSignal is roll before t.signal is delivered. It returns false if the thread has
+// been set going already, or is gone.
+func (e *engine) rollForSignal(t *Thread) bool {
+	if !e.roll(t) {
+		return false
+	}
+	if len(t.space.regions) == 0 || t.signal != unix.SIGTRAP || t.regs.Eflags&trapFlag == 0 {
+		return true
+	}
+	// The guest steps through its own code. Jumping to a stub would be a step, from
+	// which it was taken back: it would never get on.
+	if p := t.space.patches[t.regs.Rip]; p != nil && p.trampoline != 0 && !t.ran {
+		e.begin(t, &p.site, 0)
+		return false
+	}
+	return true
+}
+
+// rollBeforeStop is roll for a thread in a group stop. It returns false if the thread had
+// to go on for a moment, and will come to the group stop once more; or is gone.
+func (e *engine) rollBeforeStop(t *Thread) bool {
+	if !e.roll(t) {
+		return false
+	}
+	if !t.ran {
+		return true
+	}
+	if ptrace(unix.PTRACE_INTERRUPT, t.tid, 0, 0) == 0 {
+		e.resume(t, 0)
+	}
+	return false
+}
+
+// Settle returns when no thread of the address space is inside a stub. It may be called
+// only within Handler.Execute or Handler.End, for the space of the call.
+func (s *Space) Settle() {
+	t := s.current()
+	if t == nil || len(s.regions) == 0 || len(s.threads) == 1 {
+		return
+	}
+	e := s.engine
+	if !e.halt(s, t) {
+		return
+	}
+	for u := range s.threads {
+		if u == t || !u.stopped || u.slept != nil || u.exiting {
+			continue
+		}
+		if e.roll(u); u.ran && !u.lost {
+			// If it was stopped for a fault in the stub, that is dealt with.
+			u.held = true
+			e.unfault(u)
+		}
+	}
+	e.release(s)
+}
+
+// unfault drops the event of a fault that a thread raised in a stub that it has left.
+func (e *engine) unfault(t *Thread) {
+	e.queue = slices.DeleteFunc(e.queue, func(ev event) bool {
+		sig := ev.status.StopSignal()
+		return ev.tid == t.tid && ev.status.Stopped() && eventOf(ev.status) == 0 && (sig == unix.SIGSEGV || sig == unix.SIGBUS)
+	})
+}
+
+// unwind is roll, but leaves the registers in t.regs to the caller.
+func (e *engine) unwind(t *Thread, r *region) bool {
+	g := &t.regs
+	if n, at, ok := r.trampoline(g.Rip); ok {
+		e.offTrampoline(t, r.sites[n], at)
+		return true
+	}
+	switch at := g.Rip - r.addr; {
+	case at < stubs.Enter || at >= uint64(len(stubs.Image)):
+		return true // nobody comes here but on purpose
+	case at <= stubs.Saved:
+		e.offEntry(t, r)
+	case at >= stubs.Restore && at < stubs.EndExit:
+		var f frame
+		if f.read(t, g.Rsp) {
+			e.offExit(t, r, &f, f.word(stubs.FrameOutcome) == stubs.Fast)
+		}
+	default:
+		return e.out(t, r)
+	}
+	return true
+}
+
+// offTrampoline takes a thread off a trampoline: where its entry has only begun or its exit
+// is not complete, the registers are those of the guest but for sp and perhaps rax.
+func (e *engine) offTrampoline(t *Thread, pc uint64, at int) {
+	g := &t.regs
+	switch {
+	case at == 0:
+		g.Rip = pc
+	case at <= atEnter:
+		if at == atEnter {
+			var rax [8]byte
+			if _, err := t.space.Read(g.Rsp, rax[:]); err == nil {
+				g.Rax = binary.LittleEndian.Uint64(rax[:])
+			}
+		}
+		g.Rsp += stubs.Frame
+		g.Rip = pc
+	case at == atFast:
+		g.Rsp += stubs.Frame
+		g.Rip = e.behind(t, pc)
+	case at == atBack:
+		g.Rip = e.behind(t, pc)
+	case at == atSlow:
+		g.Rsp += stubs.Frame
+		g.Rip = pc
+	case at == atTrap:
+		g.Rip = pc
+	}
+}
+
+// behind is the address behind a replaced instruction.
+func (e *engine) behind(t *Thread, pc uint64) uint64 {
+	if p := t.space.patches[pc]; p != nil {
+		return pc + uint64(p.inst.Len)
+	}
+	return pc
+}
+
+// offEntry puts a thread back to its instruction from where its registers are being saved:
+// none but rax and sp has changed.
+func (e *engine) offEntry(t *Thread, r *region) {
+	var f frame
+	if !f.read(t, t.regs.Rsp) {
+		return
+	}
+	pc, ok := r.siteOf(t.regs.Rax)
+	if !ok { // it is in the frame by now, and rax was used for something else
+		if pc, ok = r.siteOf(f.site()); !ok {
+			return
+		}
+	}
+	t.regs.Rax = f.register(0)
+	t.regs.Rsp += stubs.Frame
+	t.regs.Rip = pc
+}
+
+// offExit completes the way out of a stub: behind the instruction, or back to it if the
+// stub has left it to the trap.
+func (e *engine) offExit(t *Thread, r *region, f *frame, done bool) {
+	pc, ok := r.siteOf(f.site())
+	if !ok {
+		return
+	}
+	f.registers(&t.regs)
+	t.regs.Rip = pc
+	if done {
+		t.regs.Rip = e.behind(t, pc)
+	}
+}
+
+// out takes a thread out of the midst of a stub.
+func (e *engine) out(t *Thread, r *region) bool {
+	var f frame
+	at := t.regs.R15
+	if !f.read(t, at) {
+		return true
+	}
+	if _, ok := r.siteOf(f.site()); !ok {
+		return true // no frame of ours: the guest has come here by itself
+	}
+	switch f.word(stubs.FrameState) {
+	case stubs.Before:
+		e.offExit(t, r, &f, false)
+		return true
+	case stubs.Awaiting:
+		e.patcher.Help(t.space, f.word(stubs.FrameIndex))
+	}
+	var left [8]byte
+	binary.LittleEndian.PutUint64(left[:], r.addr+stubs.Left)
+	for off, b := range map[int][]byte{stubs.FrameFast: left[:], stubs.FrameSlow: left[:], stubs.FrameLeave: {1, 0, 0, 0}} {
+		if _, err := t.space.Write(at+uint64(off), b); err != nil {
+			return true
+		}
+	}
+	if !e.runToLeft(t, r) {
+		return false
+	}
+	if t.regs.Rip == r.addr+stubs.Left && f.read(t, t.regs.Rsp) {
+		e.offExit(t, r, &f, f.word(stubs.FrameOutcome) == stubs.Fast)
+	}
+	return true
+}
+
+// runToLeft lets a thread run until it traps where a stub ends that was told to leave, with
+// all signals blocked but those that its own code raises. On the way, the ring that it
+// asks to be served is served, and a fault makes the stub give up. It returns false if the
+// thread is gone.
+func (e *engine) runToLeft(t *Thread, r *region) bool {
+	mask, errno := getSigmask(t.tid)
+	if errno != 0 {
+		return false
+	}
+	t.ran = true
+	if !t.borrowed {
+		t.mask, t.borrowed = mask, true
+	}
+	setSigmask(t.tid, ^uint64(bit(unix.SIGILL)|bit(unix.SIGSEGV)|bit(unix.SIGBUS)))
+	for {
+		if ptrace(unix.PTRACE_CONT, t.tid, 0, 0) != 0 {
+			return false
+		}
+		t.stopped, t.listening = false, false
+		ws, ok := e.await(t)
+		if !ok {
+			return false
+		}
+		t.stopped = true
+		sig := ws.StopSignal()
+		switch {
+		case !ws.Stopped() || isExec(ws) || eventOf(ws) == unix.PTRACE_EVENT_EXIT:
+			e.putBack(t, ws)
+			t.lost = true
+			return false
+		case eventOf(ws) == unix.PTRACE_EVENT_STOP && sig == unix.SIGTRAP:
+			continue // what halt asked for before
+		case eventOf(ws) != 0 || sig == unix.SIGSTOP:
+			t.swallowed = true
+			continue
+		}
+		if errno := getRegs(t.tid, &t.regs); errno != 0 {
+			return false
+		}
+		switch {
+		case sig == unix.SIGILL && t.regs.Rip == r.addr+stubs.Left:
+			return true
+		case sig == unix.SIGILL && t.regs.Rip == r.addr+stubs.Help:
+			e.help(t)
+			if setRIP(t.tid, t.regs.Rip+helpSize) != 0 {
+				return false
+			}
+		case (sig == unix.SIGSEGV || sig == unix.SIGBUS) && r.contains(t.regs.Rip) && e.giveUp(t, r):
+		default:
+			// Not what a stub does. It gets its signal where it is.
+			e.putBack(t, ws)
+			return true
+		}
+	}
+}
+
+// giveUp sends a thread whose stub has faulted to where the stub gives up. It returns
+// false if the fault was not that of C code.
+func (e *engine) giveUp(t *Thread, r *region) bool {
+	at := t.regs.Rip - r.addr
+	if at <= stubs.Saved || at >= stubs.Restore && at < stubs.EndExit || at >= uint64(len(stubs.Image)) {
+		return false
+	}
+	return setRIP(t.tid, r.addr+stubs.Fault) == 0
+}
+
+// helpSize is the size of the instruction by which a stub asks for help.
+const helpSize = 2
+
+// locateInRegion is locate for a trap in a stub: the instruction itself, or the stub asks
+// for its ring to be served.
+func (e *engine) locateInRegion(t *Thread, r *region) (st *site, n int, again bool) {
+	if k, at, ok := r.trampoline(t.regs.Rip); ok && at == atTrap {
+		p := t.space.patches[r.sites[k]]
+		if p == nil {
+			return nil, 0, false
+		}
+		t.regs.Rip = r.sites[k]
+		if source, from := t.source(&p.site); len(source) > 0 {
+			n = readTwo(t.tid, source, from, nil, 0)
+		}
+		return &p.site, n, false
+	}
+	if t.regs.Rip != r.addr+stubs.Help {
+		return nil, 0, false
+	}
+	e.help(t)
+	t.regs.Rip += helpSize
+	return nil, 0, true
+}
+
+// help serves the ring that a thread, stopped at the trap for that, waits for.
+func (e *engine) help(t *Thread) {
+	var index [4]byte
+	if _, err := t.space.Read(t.regs.R15+stubs.FrameIndex, index[:]); err == nil {
+		e.patcher.Help(t.space, binary.LittleEndian.Uint32(index[:]))
+	}
+}
+
+// faulted handles a SIGSEGV or SIGBUS that an instruction of a stub has raised. It
+// returns false if the signal is none of that kind. The stub gives up: the instruction
+// traps, and the fault becomes what it is there, RMEM_EFAULT or nothing at all.
+func (e *engine) faulted(t *Thread) bool {
+	s := t.space
+	if len(s.regions) == 0 {
+		return false
+	}
+	var si siginfo
+	if getSiginfo(t.tid, &si) != 0 || si.code <= 0 || getRegs(t.tid, &t.regs) != 0 {
+		return false
+	}
+	r := s.regionAt(t.regs.Rip)
+	if r == nil {
+		return false
+	}
+	if !s.boarded && s.board != 0 { // a forked child comes here for the first time
+		return e.boardChild(t, r)
+	}
+	if e.giveUp(t, r) {
+		e.resume(t, 0)
+		return true
+	}
+	// The stack ends here. The instruction itself needs none.
+	if !e.unwind(t, r) {
+		return true
+	}
+	p := s.patches[t.regs.Rip]
+	if p == nil {
+		return false
+	}
+	e.begin(t, &p.site, 0)
+	return true
+}
+
+// boardChild gives a forked child a board of its own and lets it begin the instruction
+// again.
+func (e *engine) boardChild(t *Thread, r *region) bool {
+	if !e.unwind(t, r) {
+		return true
+	}
+	if err := e.bringBoard(t); err != nil {
+		if err == ErrGone {
+			return true
+		}
+		e.Log.Debug("a forked child keeps to the trap", "pid", t.process.pid, "reason", err)
+		if p := t.space.patches[t.regs.Rip]; p != nil {
+			e.begin(t, &p.site, 0)
+			return true
+		}
+	}
+	e.check(t, "put the thread back", setRegs(t.tid, &t.regs))
+	t.displaced = false
+	e.settle(t)
+	e.resume(t, 0)
+	return true
+}
+
+// siteOf returns the instruction whose struct site is at an address of the guest.
+func (r *region) siteOf(addr uint64) (pc uint64, ok bool) {
+	n, at, ok := r.trampoline(addr)
+	if !ok || at != atRecord {
+		return 0, false
+	}
+	return r.sites[n], true
+}
+
+// frame is a copy of struct frame of ring/stub/layout.h. The guest may have written
+// anything there: what it leads to is its own memory, and its own registers.
+type frame [stubs.FrameSize]byte
+
+func (f *frame) read(t *Thread, at uint64) bool {
+	_, err := t.space.Read(at, f[:])
+	return err == nil
+}
+
+func (f *frame) word(off int) uint32   { return binary.LittleEndian.Uint32(f[off:]) }
+func (f *frame) put(off int, v uint64) { binary.LittleEndian.PutUint64(f[off:], v) }
+func (f *frame) site() uint64          { return binary.LittleEndian.Uint64(f[stubs.FrameSite:]) }
+func (f *frame) register(n int) uint64 { return binary.LittleEndian.Uint64(f[stubs.FrameR+8*n:]) }
+
+// registers puts the guest's registers, as the frame has them, into g.
+func (f *frame) registers(g *unix.PtraceRegs) {
+	for n := range 16 {
+		setRegister(g, decode.Reg(n), f.register(n))
+	}
+	// lahf: SF ZF - AF - PF - CF in ah; seto: OF in al.
+	const byLahf, overflow = 0xd5, 1 << 11
+	flags := f.word(stubs.FrameFlags)
+	g.Eflags = g.Eflags&^(byLahf|overflow) | uint64(flags>>8&byLahf)
+	if flags&1 != 0 {
+		g.Eflags |= overflow
+	}
+}
