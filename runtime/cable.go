@@ -97,6 +97,14 @@ func (t *tap) Receive(c *atm.Cell) {
 	t.to.Receive(c)
 }
 
+// Flow is that of the line behind the tap.
+func (t *tap) Flow(class atm.Class, frames bool) atm.Receiver {
+	if q, ok := t.to.(queuer); ok {
+		return &tap{q.Flow(class, frames), t.show}
+	}
+	return t
+}
+
 // locationID is how a place or a link is called in OAM cells: by its name, or, if that is too long for them, by a digest of it.
 func locationID(name string) (id atm.LocationID) {
 	if len(name) <= len(id) {

@@ -14,7 +14,8 @@ type circuit struct {
 	ends    [2]*port
 	vcs     [2]atm.VC // at the ends; of two VCs, the lower
 	control bool
-	hops    []hop // from ends[0] to ends[1]; none if the circuit is looped in a port
+	hops    []hop     // from ends[0] to ends[1]; none if the circuit is looped in a port
+	terms   [2]*terms // by the end that sends; nil: no contract
 }
 
 // A hop is a cable that a circuit goes through.
@@ -135,6 +136,11 @@ func (f *fabric) connect(c *circuit) error {
 
 // disconnect ends what connect did, and frees the VCs.
 func (f *fabric) disconnect(c *circuit) {
+	for end, k := range c.terms {
+		if k != nil {
+			add(&k.police, f.policed(c, end))
+		}
+	}
 	_ = f.joints(c, func(sw *atm.Switch, in int, inVC atm.VC, _ int, _ atm.VC, _ atm.Contract) error {
 		sw.Disconnect(in, inVC)
 		return nil
@@ -149,11 +155,10 @@ func (f *fabric) joints(c *circuit, do func(sw *atm.Switch, in int, inVC atm.VC,
 		from, to := a.cable.ends[1-a.near], b.cable.ends[b.near]
 		for n := range c.number() {
 			u, v := atm.VC{VPI: a.vc.VPI, VCI: a.vc.VCI + n}, atm.VC{VPI: b.vc.VPI, VCI: b.vc.VCI + n}
-			contract := atm.Contract{FrameDiscard: c.control || n == 1} // both carry AAL5
-			if err := do(from.x.sw, from.number, u, to.number, v, contract); err != nil {
+			if err := do(from.x.sw, from.number, u, to.number, v, f.contract(c, 0, i, n)); err != nil {
 				return err
 			}
-			if err := do(from.x.sw, to.number, v, from.number, u, contract); err != nil {
+			if err := do(from.x.sw, to.number, v, from.number, u, f.contract(c, 1, i, n)); err != nil {
 				return err
 			}
 		}

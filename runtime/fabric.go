@@ -39,6 +39,8 @@ type fabric struct {
 	exchanges []*exchange // those of the topology's switches first
 	cables    []*cable    // those of the topology's links first
 
+	contracts []*terms // those of the topology
+
 	mu       sync.Mutex // over what follows, circuits and free VCs of all ports and cables, failures
 	graph    graph
 	controls map[[2]int]*circuit // by nodes, the lower first; those that pass more than one switch
@@ -63,6 +65,8 @@ type port struct {
 
 	circuits map[atm.VC]*circuit // by the VC here. Guarded by fabric.mu
 	loops    *vcs                // free in the loop
+
+	sources atomic.Pointer[map[atm.VC]*source] // of VCs with a contract; changed with fabric.mu held
 
 	alarmed atomic.Int32 // circuits that end here and have an alarm which user cells may end
 	oam     oamEnds
@@ -97,6 +101,12 @@ func newFabric(config fabricConfig) (*fabric, error) {
 	}
 	if f.log == nil {
 		f.log = hclog.NewNullLogger()
+	}
+	for _, k := range f.topology.Contracts {
+		if k.Police != Unpoliced {
+			k.Traffic.Transparent = conformances[k.Police].transparent
+		}
+		f.contracts = append(f.contracts, &terms{Contract: k})
 	}
 	f.graph.changed()
 	if err := f.addPorts(); err != nil {
@@ -174,6 +184,7 @@ func (f *fabric) addExchange(name string, ports int, nodesOnly bool) *exchange {
 		cable := x.plugs[port]
 		f.dropped(cable, 1-cable.sideOf(x), c, why)
 	}
+	x.sw.Clock = f.clock
 	f.graph.places = append(f.graph.places, place{nodesOnly: nodesOnly})
 	f.exchanges = append(f.exchanges, x)
 	f.names[locationID(name)] = name
@@ -197,7 +208,7 @@ func (f *fabric) join(l Link, a, b plug, config fabricConfig) (*cable, error) {
 	for i := range c.ways {
 		w := &c.ways[i]
 		w.Way = l.Ways[i]
-		if w.Delay == 0 && w.unreliable() {
+		if w.Delay == 0 && (w.unreliable() || !config.memory && config.topology.lossy()) {
 			w.Delay = leastDelay
 		}
 		to, err := f.far(c, i)
@@ -320,6 +331,10 @@ func (p *port) Send(c *atm.Cell) {
 		p.loop.Port(0).Receive(c)
 		return
 	}
+	if s := p.source(c.VC()); s != nil {
+		s.in.Receive(c)
+		return
+	}
 	p.line.Receive(c)
 }
 
@@ -352,6 +367,9 @@ func (p *port) Open(peer int) (local, remote atm.VC, err error) {
 		return local, remote, fmt.Errorf("open a circuit from node %d to node %d: all VCs are in use", p.id, peer)
 	}
 	c := &circuit{ends: [2]*port{p, to}, vcs: [2]atm.VC{a, b}}
+	if p != to {
+		c.terms = [2]*terms{f.terms(p, to), f.terms(to, p)}
+	}
 	if err := f.open(c); err != nil {
 		f.release(c)
 		return atm.VC{}, atm.VC{}, fmt.Errorf("open a circuit from node %d to node %d: %w", p.id, peer, err)
@@ -391,7 +409,15 @@ func (f *fabric) open(c *circuit) error {
 	if !ok {
 		cables, _ = f.way(p, to, true)
 	}
-	return f.lay(c, cables)
+	if err := f.lay(c, cables); err != nil {
+		return err
+	}
+	if err := f.addSources(c); err != nil {
+		f.endSources(c)
+		f.disconnect(c)
+		return err
+	}
+	return nil
 }
 
 // rest is how long a circuit that is closed stays connected, for the cells that are under way.
@@ -417,6 +443,7 @@ func (p *port) Close(local atm.VC) {
 				p.loop.Disconnect(0, atm.VC{VCI: c.vcs[1].VCI + i})
 			}
 		default:
+			f.endSources(c)
 			f.disconnect(c)
 		}
 		f.release(c)

@@ -54,11 +54,12 @@ func (n *NetworkMonitor) Ping(from, to int, timeout time.Duration) ([]Hop, error
 
 // A NetworkReport is the state of a network at one time.
 type NetworkReport struct {
-	Time     time.Duration   `json:"time_ns"` // since the job began
-	Nodes    []string        `json:"nodes"`
-	Switches []SwitchReport  `json:"switches"`
-	Links    []LinkReport    `json:"links"`
-	Circuits []CircuitReport `json:"circuits,omitempty"` // between two nodes, control circuits included
+	Time      time.Duration    `json:"time_ns"` // since the job began
+	Nodes     []string         `json:"nodes"`
+	Switches  []SwitchReport   `json:"switches"`
+	Links     []LinkReport     `json:"links"`
+	Contracts []ContractReport `json:"contracts,omitempty"` // of the topology, in its order
+	Circuits  []CircuitReport  `json:"circuits,omitempty"`  // between two nodes, control circuits included
 }
 
 // A SwitchReport is one switch. Interfaces of nodes with several links are among them.
@@ -96,6 +97,26 @@ type WayReport struct {
 	Faults    map[string]uint64 `json:"faults"`    // cells that were damaged and not lost, by fault
 }
 
+// A ContractReport is one contract, and what became of the cells of the circuits that have it, those that are gone included.
+type ContractReport struct {
+	From   string        `json:"from"` // patterns of names of nodes
+	To     string        `json:"to"`
+	Class  string        `json:"class"`
+	Police string        `json:"police,omitempty"` // the conformance definition, such as "VBR.3"
+	PCR    float64       `json:"pcr,omitempty"`    // cells/s
+	CDVT   time.Duration `json:"cdvt_ns,omitempty"`
+	SCR    float64       `json:"scr,omitempty"`
+	MBS    int           `json:"mbs,omitempty"`
+	Shape  int           `json:"shape,omitempty"`
+
+	Circuits  int    `json:"circuits"`  // that there are now, one direction of each
+	Passed    uint64 `json:"passed"`    // by policing
+	Tagged    uint64 `json:"tagged"`    // and passed on
+	Discarded uint64 `json:"discarded"` // by policing
+	Waiting   int    `json:"waiting"`   // for shaping
+	Overflown uint64 `json:"overflown"` // discarded, as too many waited for shaping
+}
+
 // A CircuitReport is one circuit.
 type CircuitReport struct {
 	From    int        `json:"from"` // node
@@ -126,12 +147,17 @@ func (n *NetworkMonitor) Report(circuits bool) NetworkReport {
 		r.Switches = append(r.Switches, s)
 	}
 	through := map[*cable]int{}
+	reports := map[*terms]*ContractReport{}
 	defects := map[*cable][2]Defect{}
 	f.mu.Lock()
+	for _, k := range f.contracts {
+		reports[k] = k.report()
+	}
 	for _, c := range f.cables {
 		defects[c] = [2]Defect{c.ways[0].defect, c.ways[1].defect}
 	}
 	f.all(func(c *circuit) {
+		f.countContracts(c, reports)
 		k := CircuitReport{From: c.ends[0].id, To: c.ends[1].id, Control: c.control, Broken: c.broken()}
 		for _, h := range c.hops {
 			through[h.cable]++
@@ -144,6 +170,9 @@ func (n *NetworkMonitor) Report(circuits bool) NetworkReport {
 		}
 	})
 	f.mu.Unlock()
+	for _, k := range f.contracts {
+		r.Contracts = append(r.Contracts, *reports[k])
+	}
 	for _, c := range f.cables {
 		if c.inner {
 			continue
@@ -156,6 +185,43 @@ func (n *NetworkMonitor) Report(circuits bool) NetworkReport {
 		r.Links = append(r.Links, l)
 	}
 	return r
+}
+
+// report is a contract with the counters of the circuits that are gone. fabric.mu is held.
+func (k *terms) report() *ContractReport {
+	all := func(pattern string) string {
+		if pattern == "" {
+			return "*"
+		}
+		return pattern
+	}
+	return &ContractReport{
+		From: all(k.From), To: all(k.To), Class: k.Class.String(), Police: k.Police.String(), PCR: k.Traffic.PCR, CDVT: k.Traffic.CDVT,
+		SCR: k.Traffic.SCR, MBS: k.Traffic.MBS, Shape: k.Shape,
+		Passed: k.police.Passed, Tagged: k.police.Tagged, Discarded: k.police.Discarded, Overflown: k.shape.Dropped[atm.DropQueueFull],
+	}
+}
+
+// countContracts adds the counters of a circuit to those of its contracts. f.mu is held.
+func (f *fabric) countContracts(c *circuit, reports map[*terms]*ContractReport) {
+	for end, k := range c.terms {
+		if k == nil {
+			continue
+		}
+		r := reports[k]
+		r.Circuits++
+		police := f.policed(c, end)
+		r.Passed += police.Passed
+		r.Tagged += police.Tagged
+		r.Discarded += police.Discarded
+		for n := range c.number() {
+			if s := c.ends[end].source(atm.VC{VPI: c.vcs[end].VPI, VCI: c.vcs[end].VCI + n}); s != nil && s.shaper != nil {
+				shaped := s.shaper.Counters()
+				r.Waiting += shaped.Queued
+				r.Overflown += shaped.Dropped[atm.DropQueueFull]
+			}
+		}
+	}
 }
 
 // report is one direction at a time.

@@ -16,6 +16,8 @@ type Topology struct {
 	// Nodes and Switches are the names of the places. Node i of the job is called Nodes[i].
 	Nodes, Switches []string
 	Links           []Link
+	// Contracts are those of the circuits between nodes: the first that matches is that of a circuit in one direction.
+	Contracts []Contract
 	// Tree promises that there is one way only between any two places: a cycle is then an error.
 	Tree bool
 }
@@ -57,13 +59,14 @@ var validName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,63}$`)
 
 // Bounds of a topology.
 const (
-	maxSwitches = 4096
-	maxLinks    = 16384
+	maxSwitches  = 4096
+	maxLinks     = 16384
+	maxContracts = 1024
 )
 
 // A part names a piece of a topology, so that an error can say where in a file it is.
 type part struct {
-	list  string // "nodes", "switches", "links"
+	list  string // "nodes", "switches", "links", "contracts"
 	index int
 	end   int // of a link: -1 the link itself, else one of its ends
 }
@@ -81,8 +84,9 @@ func (t *Topology) check(fail func(p part, format string, args ...any)) {
 		fail(wholeTopology, "there are %d nodes, at most %d are possible", len(t.Nodes), MaxNodes)
 		return
 	}
-	if len(t.Switches) > maxSwitches || len(t.Links) > maxLinks {
-		fail(wholeTopology, "there are %d switches and %d links, at most %d and %d are possible", len(t.Switches), len(t.Links), maxSwitches, maxLinks)
+	if len(t.Switches) > maxSwitches || len(t.Links) > maxLinks || len(t.Contracts) > maxContracts {
+		fail(wholeTopology, "there are %d switches, %d links and %d contracts, at most %d, %d and %d are possible",
+			len(t.Switches), len(t.Links), len(t.Contracts), maxSwitches, maxLinks, maxContracts)
 		return
 	}
 	sound := true
@@ -133,6 +137,11 @@ func (t *Topology) check(fail func(p part, format string, args ...any)) {
 					bad(p, "link %s: a cut from %v to %v does not end after it begins", l.Name, c.From, c.To)
 				}
 			}
+		}
+	}
+	for i := range t.Contracts {
+		if err := t.Contracts[i].check(t.Nodes); err != nil {
+			bad(part{"contracts", i, -1}, "%w", err)
 		}
 	}
 	if sound {

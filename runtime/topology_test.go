@@ -26,7 +26,7 @@ links:
     rate: unlimited
     cut: 2s..4s
     silent: 5s..6s
-  - {ends: [carol, east], rate: 1000, queue: {size: 64, clp: 16, epd: 32, efci: 48, ppd: true}}
+  - {ends: [carol, east], rate: 1000, queue: {size: 64, clp: 16, epd: 32, efci: 48, ppd: true, weights: {cbr: 5, ubr: 2}}}
   - name: trunk
     ends: [west, east]
     rate: OC-12
@@ -53,7 +53,7 @@ func TestParseTopology(t *testing.T) {
 	oc3 := Way{Rate: atm.OC3, Delay: 10 * time.Microsecond}
 	bob := Way{Delay: 10 * time.Microsecond, Cuts: []atm.Outage{{From: 2 * time.Second, To: 4 * time.Second}},
 		Impairment: atm.Impairment{Outages: []atm.Outage{{From: 5 * time.Second, To: 6 * time.Second}}}}
-	carol := Way{Rate: 1000, Delay: 10 * time.Microsecond, Queueing: atm.Queueing{Size: 64, CLP: 16, EPD: 32, EFCI: 48, PPD: true}}
+	carol := Way{Rate: 1000, Delay: 10 * time.Microsecond, Queueing: atm.Queueing{Size: 64, CLP: 16, EPD: 32, EFCI: 48, PPD: true, Weights: [atm.Classes]int{atm.UBR: 2, atm.CBR: 5}}}
 	west := Way{Rate: atm.OC12, Delay: 5 * time.Millisecond, Impairment: atm.Impairment{Drop: []uint64{3, 5}},
 		Cuts: []atm.Outage{{From: time.Second, To: 2 * time.Second}, {From: 3 * time.Second, To: atm.Forever}}}
 	east := Way{Rate: atm.OC12, Delay: 5 * time.Millisecond, Impairment: atm.Impairment{
@@ -92,7 +92,7 @@ func TestParseTopologyRefuses(t *testing.T) {
 		{"[]", `t:1:1: a topology is a mapping, and this is a list`},
 		{"nodes: 1\n---\nnodes: 1", "there is more than one document"},
 		{"nodes: [a\n", "t:"},
-		{"nodes: 1\ncolour: red", `t:2:1: a topology has no key "colour"; there is defaults, links, nodes, switches, tree`},
+		{"nodes: 1\ncolour: red", `t:2:1: a topology has no key "colour"; there is contracts, defaults, links, nodes, switches, tree`},
 		{"nodes: 1\nnodes: 1", "t:2:1: the key nodes is given twice"},
 		{"nodes: 0", "there is no node"},
 		{"nodes: 2000", "number up to 1024"},
@@ -257,11 +257,12 @@ func TestTopologySchema(t *testing.T) {
 	}
 	var w Way
 	ways := (&topologyReader{}).wayKeys(&w).names()
-	same("a topology", schema.Properties, known("%s: {x: y}"), "nodes", "switches", "links", "defaults", "tree")
+	same("a topology", schema.Properties, known("%s: {x: y}"), "nodes", "switches", "links", "defaults", "contracts", "tree")
 	same("a direction", schema.Defs["way"].Properties, known("defaults: {%s: {x: y}}"), ways...)
 	same("a link", schema.Defs["link"].Properties, known("links: [{%s: {x: y}}]"), "name", "ends", "forward", "backward")
 	queue := schema.Defs["way"].Properties["queue"].(map[string]any)["properties"].(map[string]any)
-	same("a queue", queue, known("defaults: {queue: {%s: {x: y}}}"), "size", "clp", "epd", "efci", "ppd")
+	same("a queue", queue, known("defaults: {queue: {%s: {x: y}}}"), "size", "clp", "epd", "efci", "ppd", "weights")
+	same("a contract", schema.Defs["contract"].Properties, known("contracts: [{%s: {x: y}}]"), "from", "to", "class", "police", "pcr", "scr", "mbs", "cdvt", "shape")
 }
 
 // FuzzParseTopology: any text is a topology that can be built, or an error of that file.

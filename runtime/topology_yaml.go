@@ -221,21 +221,26 @@ func (r *topologyReader) topology(root *yaml.Node) *Topology {
 	t := &Topology{}
 	r.at = map[part]*yaml.Node{wholeTopology: root}
 	var common Way
-	var links *yaml.Node
+	var links, contracts *yaml.Node
 	r.mapping(root, "a topology", keys{
-		"nodes":    func(n *yaml.Node) { t.Nodes = r.places(n, "nodes", "n", MaxNodes) },
-		"switches": func(n *yaml.Node) { t.Switches = r.places(n, "switches", "s", maxSwitches) },
-		"defaults": func(n *yaml.Node) { r.mapping(n, "defaults", r.wayKeys(&common)) },
-		"links":    func(n *yaml.Node) { links = n },
-		"tree":     r.flag(&t.Tree),
+		"nodes":     func(n *yaml.Node) { t.Nodes = r.places(n, "nodes", "n", MaxNodes) },
+		"switches":  func(n *yaml.Node) { t.Switches = r.places(n, "switches", "s", maxSwitches) },
+		"defaults":  func(n *yaml.Node) { r.mapping(n, "defaults", r.wayKeys(&common)) },
+		"links":     func(n *yaml.Node) { links = n },
+		"contracts": func(n *yaml.Node) { contracts = n },
+		"tree":      r.flag(&t.Tree),
 	})
-	if links == nil { // one node needs none
-		return t
+	if links != nil { // one node needs none
+		r.list(links, "links", func(i int, n *yaml.Node) {
+			l := r.link(n, i, common)
+			t.Links = append(t.Links, l)
+		})
 	}
-	r.list(links, "links", func(i int, n *yaml.Node) {
-		l := r.link(n, i, common)
-		t.Links = append(t.Links, l)
-	})
+	if contracts != nil {
+		r.list(contracts, "contracts", func(i int, n *yaml.Node) {
+			t.Contracts = append(t.Contracts, r.contract(n, i))
+		})
+	}
 	return t
 }
 
@@ -311,6 +316,54 @@ func (r *topologyReader) link(n *yaml.Node, i int, common Way) Link {
 	return l
 }
 
+// contract reads contract i.
+func (r *topologyReader) contract(n *yaml.Node, i int) (k Contract) {
+	r.at[part{"contracts", i, -1}] = n
+	classed := false
+	text := func(to *string) func(*yaml.Node) {
+		return func(n *yaml.Node) { *to, _ = r.scalar(n, "the name of a node, or a pattern,") }
+	}
+	r.mapping(n, "a contract", keys{
+		"from": text(&k.From), "to": text(&k.To),
+		"class": func(n *yaml.Node) {
+			classed = true
+			r.word(n, "a class", int(atm.Classes), func(i int) string { return atm.Class(i).String() }, func(i int) { k.Class = atm.Class(i) })
+		},
+		"police": func(n *yaml.Node) {
+			r.word(n, "a conformance definition", len(conformances), func(i int) string { return Conformance(i).String() }, func(i int) { k.Police = Conformance(i) })
+		},
+		"pcr":   func(n *yaml.Node) { r.rate(n, &k.Traffic.PCR) },
+		"scr":   func(n *yaml.Node) { r.rate(n, &k.Traffic.SCR) },
+		"mbs":   r.count(&k.Traffic.MBS),
+		"cdvt":  r.duration(&k.Traffic.CDVT),
+		"shape": r.count(&k.Shape),
+	})
+	if !classed && k.Police != Unpoliced {
+		k.Class = conformances[k.Police].class
+	}
+	return k
+}
+
+// word reads one of some words, which are numbered; those that are empty are none.
+func (r *topologyReader) word(n *yaml.Node, what string, words int, name func(int) string, is func(int)) {
+	text, ok := r.scalar(n, what)
+	if !ok {
+		return
+	}
+	var known []string
+	for i := range words {
+		switch name(i) {
+		case "":
+			continue
+		case text:
+			is(i)
+			return
+		}
+		known = append(known, name(i))
+	}
+	r.fail(n, "%q is not %s; there is %s", text, what, strings.Join(known, ", "))
+}
+
 // wayKeys read one direction of a link.
 func (r *topologyReader) wayKeys(w *Way) keys {
 	m, q := &w.Impairment, &w.Queueing
@@ -320,6 +373,10 @@ func (r *topologyReader) wayKeys(w *Way) keys {
 		"queue": func(n *yaml.Node) {
 			r.mapping(n, "queue", keys{
 				"size": r.count(&q.Size), "clp": r.count(&q.CLP), "epd": r.count(&q.EPD), "efci": r.count(&q.EFCI), "ppd": r.flag(&q.PPD),
+				"weights": func(n *yaml.Node) {
+					w := &q.Weights
+					r.mapping(n, "weights", keys{"cbr": r.count(&w[atm.CBR]), "vbr": r.count(&w[atm.VBR]), "ubr": r.count(&w[atm.UBR])})
+				},
 			})
 		},
 		"loss": r.probability(&m.Loss),

@@ -192,6 +192,9 @@ func drawNet(w *lineWriter, r runtime.NetworkReport, p paint) {
 	if len(r.Links) > 0 {
 		w.printf("\n%s", linkTable(r, p))
 	}
+	if len(r.Contracts) > 0 {
+		w.printf("\n%s", contractTable(r))
+	}
 	if len(r.Circuits) > 0 {
 		w.printf("\n%s", circuitTable(r, p))
 	}
@@ -253,6 +256,30 @@ func linkTable(r runtime.NetworkReport, p paint) string {
 			}
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%d\t%s\n", l.Name, d.From, d.To, rateText(d.Rate), delayText(d.Delay), l.Circuits, use, d.Queued, d.Delivered, end)
 		}
+	}
+	_ = t.Flush() // to memory
+	return trimLines(b.String())
+}
+
+// contractTable has a row for each contract.
+func contractTable(r runtime.NetworkReport) string {
+	var b strings.Builder
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "contract\tto\tclass\tpolice\tPCR\tCDVT\tSCR\tMBS\tshape\tcircuits\tpassed\ttagged\tdiscarded\twaiting\t")
+	some := func(text string, is bool) string {
+		if !is {
+			return "-"
+		}
+		return text
+	}
+	for _, k := range r.Contracts {
+		discarded := fmt.Sprint(k.Discarded)
+		if k.Overflown > 0 {
+			discarded += fmt.Sprint(", and ", k.Overflown, " by shaping")
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\t%d\n", k.From, k.To, k.Class,
+			some(k.Police, k.Police != ""), some(rateText(k.PCR), k.PCR > 0), some(delayText(k.CDVT), k.PCR > 0), some(rateText(k.SCR), k.SCR > 0),
+			some(fmt.Sprint(k.MBS), k.MBS > 0), some(fmt.Sprint(k.Shape), k.Shape > 0), k.Circuits, k.Passed, k.Tagged, discarded, k.Waiting)
 	}
 	_ = t.Flush() // to memory
 	return trimLines(b.String())
