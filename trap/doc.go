@@ -33,7 +33,7 @@
 // and death reach it as they reach any thread that sleeps. Thread.Wake may be
 // called from any goroutine.
 //
-// The engine has one mapping in each guest, the stub: read-only and executable there,
+// The engine has one mapping in each guest, the foothold: read-only and executable there,
 // written only from here. It holds a system-call instruction for the calls that
 // are made on the guest's behalf and the futex words.
 //

@@ -66,8 +66,8 @@ func (e *engine) equip(t *Thread) error {
 	if p.filtered {
 		return nil
 	}
-	st := t.space.stub
-	fprog := st.addr + stubScratch
+	st := t.space.foothold
+	fprog := st.addr + footholdScratch
 	st.scratch(filterProgram(filter(), fprog+16))
 	_, err := e.syscall(t, unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, fprog)
 	if err == syscall.EACCES {

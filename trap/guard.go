@@ -52,8 +52,8 @@ func (e *engine) guard(t *Thread) error {
 	if p.guarded {
 		return nil
 	}
-	st := t.space.stub
-	fprog := st.addr + stubScratch
+	st := t.space.foothold
+	fprog := st.addr + footholdScratch
 	st.scratch(filterProgram(guardFilter(), fprog+16))
 	tid, err := e.syscall(t, unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, fprog)
 	if err == ErrGone {

@@ -45,7 +45,7 @@ func (e *engine) mapFile(t *Thread, fd int, off int64, length, at, prot uint64) 
 	if prot&unix.PROT_WRITE != 0 {
 		how = unix.O_RDWR
 	}
-	name := t.space.stub.scratch(fmt.Appendf(nil, "/proc/%d/fd/%d\x00", os.Getpid(), fd))
+	name := t.space.foothold.scratch(fmt.Appendf(nil, "/proc/%d/fd/%d\x00", os.Getpid(), fd))
 	theirs, err := e.syscall(t, unix.SYS_OPENAT, ^uint64(0), name, how|unix.O_CLOEXEC)
 	if err != nil {
 		return 0, wrapGone("open it in the guest, by its name in /proc", err)

@@ -147,7 +147,7 @@ func (e *engine) show(t *Thread, m *Mapping, parts []piece, write bool) (err err
 // mapped to be written, nor a mapping of it be made so by mprotect.
 func (e *engine) lend(t *Thread, f *file, flags uint64) (uint64, error) {
 	const atFDCWD = ^uint64(99) // -100
-	path := t.space.stub.scratch(fmt.Appendf(nil, "/proc/%d/fd/%d\x00", os.Getpid(), f.fd))
+	path := t.space.foothold.scratch(fmt.Appendf(nil, "/proc/%d/fd/%d\x00", os.Getpid(), f.fd))
 	fd, err := e.syscall(t, unix.SYS_OPENAT, atFDCWD, path, flags)
 	if err != nil {
 		err = shareError("open rmemrun's memory file in the guest", err)
@@ -201,7 +201,7 @@ func (s *Space) take(m *Mapping, do func(*engine, *Thread) error) {
 // blank makes the thread replace what its address space still shows of the mapping by pages
 // behind the end of an empty file.
 func (e *engine) blank(t *Thread, m *Mapping) error {
-	name := t.space.stub.scratch([]byte("rmemrun revoked\x00"))
+	name := t.space.foothold.scratch([]byte("rmemrun revoked\x00"))
 	fd, errEmpty := e.syscall(t, unix.SYS_MEMFD_CREATE, name, unix.MFD_CLOEXEC)
 	err := e.replaceShown(t, m, func(from, length uint64) error {
 		if errEmpty == nil {

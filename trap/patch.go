@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	stubs "rmemrun/ring/stub"
+	"rmemrun/ring/stub"
 )
 
 // patch is what has become of one instruction of an address space.
@@ -98,9 +98,9 @@ func (e *engine) retire(s *Space) {
 // replaceSite writes a trampoline for the instruction at pc, and the jump to it.
 func (e *engine) replaceSite(t *Thread, pc uint64, p *patch) error {
 	s := t.space
-	entry, ok := stubs.Entry(p.inst.Op)
+	entry, ok := stub.Entry(p.inst.Op)
 	switch {
-	case !stubs.Supported():
+	case !stub.Supported():
 		return errProcessor
 	case !ok:
 		return errNoStub

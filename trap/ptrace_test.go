@@ -160,7 +160,7 @@ func TestSleepHoldsSignalsOff(t *testing.T) {
 
 // [G21] A thread that has nothing to sleep on gets an error; others go on.
 func TestTooManySleep(t *testing.T) {
-	if lines := (stubSize - stubLines) / stubLine; lines != 65528 {
+	if lines := (footholdSize - footholdLines) / footholdLine; lines != 65528 {
 		t.Errorf("%d threads can sleep, docs/isa.md says 65,528", lines)
 	}
 	h := newEcho()
@@ -169,7 +169,7 @@ func TestTooManySleep(t *testing.T) {
 		switch c.Cause {
 		case First:
 			if waits++; waits == 1 {
-				c.Thread.space.stub.next = stubSize
+				c.Thread.space.foothold.next = footholdSize
 				c.Return(7)
 				return
 			}
@@ -261,8 +261,8 @@ func TestExecWhileExporting(t *testing.T) {
 	}
 }
 
-// TestStubGone: a guest without the stub dies of it, and the engine lives.
-func TestStubGone(t *testing.T) {
+// TestFootholdGone: a guest without the foothold dies of it, and the engine lives.
+func TestFootholdGone(t *testing.T) {
 	g := run(t, newEcho(), fixture(t, "unstub"))
 	if g.err != nil || g.stdout != "unmapped\n" || !g.status.Signaled() || g.status.Signal() != syscall.SIGSEGV {
 		t.Errorf("status %v, error %v, output %q", g.status, g.err, g.stdout)

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	stubs "rmemrun/ring/stub"
+	"rmemrun/ring/stub"
 )
 
 // A region is a memory file with the stubs' image and trampolines into it, mapped into
@@ -62,7 +62,7 @@ const (
 )
 
 // first is the offset of the first trampoline.
-var first = (len(stubs.Image) + trampolineSize - 1) &^ (trampolineSize - 1)
+var first = (len(stub.Image) + trampolineSize - 1) &^ (trampolineSize - 1)
 
 // capacity is how many trampolines a region has.
 func capacity() int { return (regionSize - first) / trampolineSize }
@@ -93,7 +93,7 @@ func newRegion() (r *region, fd int, err error) {
 		_ = unix.Munmap(mapping)
 		return nil, -1, fmt.Errorf("seal the memory file for stubs: %w", err)
 	}
-	copy(mapping, stubs.Image)
+	copy(mapping, stub.Image)
 	return &region{mapping: mapping, users: 1}, fd, nil
 }
 
@@ -138,26 +138,26 @@ func (r *region) add(pc uint64, st *site, entry uint32, board uint64) (uint64, b
 		copy(b[at:], []byte{0x48, 0x8d, 0xa4, 0x24})
 		binary.LittleEndian.PutUint32(b[at+4:], uint32(by))
 	}
-	lea(0, -stubs.Frame)
+	lea(0, -stub.Frame)
 	copy(b[atSaveRAX:], []byte{0x48, 0x89, 0x04, 0x24}) // mov %rax, (%rsp)
 	copy(b[atSite:], []byte{0x48, 0x8d, 0x05})          // lea site(%rip), %rax
 	binary.LittleEndian.PutUint32(b[atSite+3:], atRecord-atEnter)
-	jump(b[atEnter:], addr+atEnter, r.addr+stubs.Enter)
-	lea(atFast, stubs.Frame)
+	jump(b[atEnter:], addr+atEnter, r.addr+stub.Enter)
+	lea(atFast, stub.Frame)
 	jump(b[atBack:], addr+atBack, pc+uint64(st.inst.Len))
-	lea(atSlow, stubs.Frame)
+	lea(atSlow, stub.Frame)
 	copy(b[atTrap:], st.code[:st.inst.Len])
 
 	rec := b[atRecord:]
 	put := binary.LittleEndian.PutUint64
-	put(rec[stubs.SiteStub:], r.addr+uint64(entry))
-	put(rec[stubs.SiteFast:], addr+atFast)
-	put(rec[stubs.SiteSlow:], addr+atSlow)
-	put(rec[stubs.SiteBoard:], board)
-	rec[stubs.SiteOp] = byte(st.inst.Op)
-	rec[stubs.SiteFlags] = byte(st.inst.Flags)
-	rec[stubs.SiteWidth] = st.inst.Width
-	rec[stubs.SiteV], rec[stubs.SiteA], rec[stubs.SiteP] = byte(st.inst.V), byte(st.inst.A), byte(st.inst.P)
+	put(rec[stub.SiteStub:], r.addr+uint64(entry))
+	put(rec[stub.SiteFast:], addr+atFast)
+	put(rec[stub.SiteSlow:], addr+atSlow)
+	put(rec[stub.SiteBoard:], board)
+	rec[stub.SiteOp] = byte(st.inst.Op)
+	rec[stub.SiteFlags] = byte(st.inst.Flags)
+	rec[stub.SiteWidth] = st.inst.Width
+	rec[stub.SiteV], rec[stub.SiteA], rec[stub.SiteP] = byte(st.inst.V), byte(st.inst.A), byte(st.inst.P)
 	r.sites = append(r.sites, pc)
 	return addr, true
 }

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rmemrun/decode"
-	stubs "rmemrun/ring/stub"
+	"rmemrun/ring/stub"
 )
 
 // testRegion is a region at an address, with one trampoline, of a write at pc.
@@ -32,7 +32,7 @@ func testRegion(t *testing.T, addr, pc uint64) (*region, *site) {
 	inst.Len = uint8(len(code))
 	st := &site{inst: inst}
 	copy(st.code[:], code)
-	if got, ok := r.add(pc, st, stubs.Text, 0x1234_5000); !ok || got != addr+uint64(first) {
+	if got, ok := r.add(pc, st, stub.Text, 0x1234_5000); !ok || got != addr+uint64(first) {
 		t.Fatalf("add: %#x, %v", got, ok)
 	}
 	return r, st
@@ -43,7 +43,7 @@ func TestTrampoline(t *testing.T) {
 	const addr, pc = 0x7f00_0000_0000, 0x7f00_1234_5678 &^ 7
 	r, st := testRegion(t, addr, pc)
 	b := r.mapping[first:]
-	down := -stubs.Frame
+	down := -stub.Frame
 	record := fmt.Sprintf("lea %#x(%%rip),%%rax", atRecord-atEnter)
 	for _, want := range []struct {
 		at   int
@@ -53,10 +53,10 @@ func TestTrampoline(t *testing.T) {
 		{0, fmt.Sprintf("lea %#x(%%rsp),%%rsp", uint32(down)) /* negative */, 0},
 		{atSaveRAX, "mov %rax,(%rsp)", 0},
 		{atSite, record, 0},
-		{atEnter, "JMP", addr + stubs.Enter},
-		{atFast, fmt.Sprintf("lea %#x(%%rsp),%%rsp", stubs.Frame), 0},
+		{atEnter, "JMP", addr + stub.Enter},
+		{atFast, fmt.Sprintf("lea %#x(%%rsp),%%rsp", stub.Frame), 0},
 		{atBack, "JMP", pc + uint64(st.inst.Len)},
-		{atSlow, fmt.Sprintf("lea %#x(%%rsp),%%rsp", stubs.Frame), 0},
+		{atSlow, fmt.Sprintf("lea %#x(%%rsp),%%rsp", stub.Frame), 0},
 	} {
 		inst, err := x86asm.Decode(b[want.at:], 64)
 		if err != nil {
@@ -83,17 +83,17 @@ func TestTrampoline(t *testing.T) {
 		off  int
 		want uint64
 	}{
-		{"stub", stubs.SiteStub, addr + stubs.Text},
-		{"fast", stubs.SiteFast, addr + uint64(first+atFast)},
-		{"slow", stubs.SiteSlow, addr + uint64(first+atSlow)},
-		{"board", stubs.SiteBoard, 0x1234_5000},
+		{"stub", stub.SiteStub, addr + stub.Text},
+		{"fast", stub.SiteFast, addr + uint64(first+atFast)},
+		{"slow", stub.SiteSlow, addr + uint64(first+atSlow)},
+		{"board", stub.SiteBoard, 0x1234_5000},
 	} {
 		if got := binary.LittleEndian.Uint64(rec[f.off:]); got != f.want {
 			t.Errorf("site.%s is %#x, want %#x", f.name, got, f.want)
 		}
 	}
-	if rec[stubs.SiteV] != 6 || rec[stubs.SiteA] != 8 || rec[stubs.SiteP] != 7 || rec[stubs.SiteOp] != byte(decode.Write) {
-		t.Errorf("the operands in the site are not the instruction's: % x", rec[stubs.SiteOp:stubs.SiteP+1])
+	if rec[stub.SiteV] != 6 || rec[stub.SiteA] != 8 || rec[stub.SiteP] != 7 || rec[stub.SiteOp] != byte(decode.Write) {
+		t.Errorf("the operands in the site are not the instruction's: % x", rec[stub.SiteOp:stub.SiteP+1])
 	}
 }
 
@@ -101,7 +101,7 @@ func TestTrampoline(t *testing.T) {
 func TestRegionFull(t *testing.T) {
 	r, st := testRegion(t, 0x10000000, 0x20000000)
 	for n := 1; ; n++ {
-		if _, ok := r.add(0x20000000+uint64(8*n), st, stubs.Text, 0); !ok {
+		if _, ok := r.add(0x20000000+uint64(8*n), st, stub.Text, 0); !ok {
 			if n != capacity() {
 				t.Errorf("full after %d trampolines, want %d", n, capacity())
 			}
@@ -188,7 +188,7 @@ func TestOffTrampoline(t *testing.T) {
 		th := &Thread{space: s}
 		th.regs.Rsp = sp
 		if c.lowered {
-			th.regs.Rsp -= stubs.Frame
+			th.regs.Rsp -= stub.Frame
 		}
 		e.offTrampoline(th, pc, c.at)
 		if th.regs.Rsp != sp || th.regs.Rip != c.rip {

@@ -10,7 +10,7 @@ import (
 )
 
 // System calls that a guest's thread makes for us. The thread is stopped; its
-// registers are set so that it executes the stub's system-call instruction, and
+// registers are set so that it executes the foothold's system-call instruction, and
 // PTRACE_SYSCALL stops it when it enters and when it leaves the call. No trap
 // instruction is involved, so a guest that blocks or ignores SIGTRAP is not
 // disturbed. All signals are blocked meanwhile; SIGSTOP, which cannot be, is
@@ -50,7 +50,7 @@ func (e *engine) settle(t *Thread) {
 // syscall makes a borrowed thread execute one system call and returns its result.
 // ErrGone says that the thread has died or is about to.
 func (e *engine) syscall(t *Thread, nr uintptr, args ...uint64) (uint64, error) {
-	return e.syscallAt(t, t.space.stub.gadget(), nr, args...)
+	return e.syscallAt(t, t.space.foothold.gadget(), nr, args...)
 }
 
 func (e *engine) syscallAt(t *Thread, gadget uint64, nr uintptr, args ...uint64) (uint64, error) {
@@ -94,7 +94,7 @@ func (e *engine) syscallAt(t *Thread, gadget uint64, nr uintptr, args ...uint64)
 			t.swallowed = true
 		case eventOf(ws) == 0:
 			// All that can be blocked is: the call itself raised it. The guest has
-			// unmapped the stub, or a filter of its own forbids the call. The kernel
+			// unmapped the foothold, or a filter of its own forbids the call. The kernel
 			// has made the signal fatal.
 			e.putBack(t, ws)
 			errno = unix.ESRCH
@@ -116,7 +116,7 @@ func setCall(r *unix.PtraceRegs, nr uintptr, args ...uint64) {
 }
 
 // memfdFlags are those of the memory files: MFD_EXEC, from Linux 6.3, says that
-// the stub is executable, as older kernels assume.
+// the foothold is executable, as older kernels assume.
 const memfdFlags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
 
 // takeFile opens a memory file of the guest here. The guest's descriptor is

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rmemrun/decode"
-	stubs "rmemrun/ring/stub"
+	"rmemrun/ring/stub"
 )
 
 // A signal must find a thread before or behind an instruction, never in the stub that
@@ -120,14 +120,14 @@ func (e *engine) unwind(t *Thread, r *region) bool {
 		return true
 	}
 	switch at := g.Rip - r.addr; {
-	case at < stubs.Enter || at >= uint64(len(stubs.Image)):
+	case at < stub.Enter || at >= uint64(len(stub.Image)):
 		return true // nobody comes here but on purpose
-	case at <= stubs.Saved:
+	case at <= stub.Saved:
 		e.offEntry(t, r)
-	case at >= stubs.Restore && at < stubs.EndExit:
+	case at >= stub.Restore && at < stub.EndExit:
 		var f frame
 		if f.read(t, g.Rsp) {
-			e.offExit(t, r, &f, f.word(stubs.FrameOutcome) == stubs.Fast)
+			e.offExit(t, r, &f, f.word(stub.FrameOutcome) == stub.Fast)
 		}
 	default:
 		return e.out(t, r)
@@ -149,15 +149,15 @@ func (e *engine) offTrampoline(t *Thread, pc uint64, at int) {
 				g.Rax = binary.LittleEndian.Uint64(rax[:])
 			}
 		}
-		g.Rsp += stubs.Frame
+		g.Rsp += stub.Frame
 		g.Rip = pc
 	case at == atFast:
-		g.Rsp += stubs.Frame
+		g.Rsp += stub.Frame
 		g.Rip = e.behind(t, pc)
 	case at == atBack:
 		g.Rip = e.behind(t, pc)
 	case at == atSlow:
-		g.Rsp += stubs.Frame
+		g.Rsp += stub.Frame
 		g.Rip = pc
 	case at == atTrap:
 		g.Rip = pc
@@ -186,7 +186,7 @@ func (e *engine) offEntry(t *Thread, r *region) {
 		}
 	}
 	t.regs.Rax = f.register(0)
-	t.regs.Rsp += stubs.Frame
+	t.regs.Rsp += stub.Frame
 	t.regs.Rip = pc
 }
 
@@ -214,16 +214,16 @@ func (e *engine) out(t *Thread, r *region) bool {
 	if _, ok := r.siteOf(f.site()); !ok {
 		return true // no frame of ours: the guest has come here by itself
 	}
-	switch f.word(stubs.FrameState) {
-	case stubs.Before:
+	switch f.word(stub.FrameState) {
+	case stub.Before:
 		e.offExit(t, r, &f, false)
 		return true
-	case stubs.Awaiting:
-		e.patcher.Help(t.space, f.word(stubs.FrameIndex))
+	case stub.Awaiting:
+		e.patcher.Help(t.space, f.word(stub.FrameIndex))
 	}
 	var left [8]byte
-	binary.LittleEndian.PutUint64(left[:], r.addr+stubs.Left)
-	for off, b := range map[int][]byte{stubs.FrameFast: left[:], stubs.FrameSlow: left[:], stubs.FrameLeave: {1, 0, 0, 0}} {
+	binary.LittleEndian.PutUint64(left[:], r.addr+stub.Left)
+	for off, b := range map[int][]byte{stub.FrameFast: left[:], stub.FrameSlow: left[:], stub.FrameLeave: {1, 0, 0, 0}} {
 		if _, err := t.space.Write(at+uint64(off), b); err != nil {
 			return true
 		}
@@ -231,8 +231,8 @@ func (e *engine) out(t *Thread, r *region) bool {
 	if !e.runToLeft(t, r) {
 		return false
 	}
-	if t.regs.Rip == r.addr+stubs.Left && f.read(t, t.regs.Rsp) {
-		e.offExit(t, r, &f, f.word(stubs.FrameOutcome) == stubs.Fast)
+	if t.regs.Rip == r.addr+stub.Left && f.read(t, t.regs.Rsp) {
+		e.offExit(t, r, &f, f.word(stub.FrameOutcome) == stub.Fast)
 	}
 	return true
 }
@@ -277,9 +277,9 @@ func (e *engine) runToLeft(t *Thread, r *region) bool {
 			return false
 		}
 		switch {
-		case sig == unix.SIGILL && t.regs.Rip == r.addr+stubs.Left:
+		case sig == unix.SIGILL && t.regs.Rip == r.addr+stub.Left:
 			return true
-		case sig == unix.SIGILL && t.regs.Rip == r.addr+stubs.Help:
+		case sig == unix.SIGILL && t.regs.Rip == r.addr+stub.Help:
 			e.help(t)
 			if setRIP(t.tid, t.regs.Rip+helpSize) != 0 {
 				return false
@@ -297,10 +297,10 @@ func (e *engine) runToLeft(t *Thread, r *region) bool {
 // false if the fault was not that of C code.
 func (e *engine) giveUp(t *Thread, r *region) bool {
 	at := t.regs.Rip - r.addr
-	if at <= stubs.Saved || at >= stubs.Restore && at < stubs.EndExit || at >= uint64(len(stubs.Image)) {
+	if at <= stub.Saved || at >= stub.Restore && at < stub.EndExit || at >= uint64(len(stub.Image)) {
 		return false
 	}
-	return setRIP(t.tid, r.addr+stubs.Fault) == 0
+	return setRIP(t.tid, r.addr+stub.Fault) == 0
 }
 
 // helpSize is the size of the instruction by which a stub asks for help.
@@ -320,7 +320,7 @@ func (e *engine) locateInRegion(t *Thread, r *region) (st *site, n int, again bo
 		}
 		return &p.site, n, false
 	}
-	if t.regs.Rip != r.addr+stubs.Help {
+	if t.regs.Rip != r.addr+stub.Help {
 		return nil, 0, false
 	}
 	e.help(t)
@@ -331,7 +331,7 @@ func (e *engine) locateInRegion(t *Thread, r *region) (st *site, n int, again bo
 // help serves the ring that a thread, stopped at the trap for that, waits for.
 func (e *engine) help(t *Thread) {
 	var index [4]byte
-	if _, err := t.space.Read(t.regs.R15+stubs.FrameIndex, index[:]); err == nil {
+	if _, err := t.space.Read(t.regs.R15+stub.FrameIndex, index[:]); err == nil {
 		e.patcher.Help(t.space, binary.LittleEndian.Uint32(index[:]))
 	}
 }
@@ -405,7 +405,7 @@ func (r *region) siteOf(addr uint64) (pc uint64, ok bool) {
 
 // frame is a copy of struct frame of ring/stub/layout.h. The guest may have written
 // anything there: what it leads to is its own memory, and its own registers.
-type frame [stubs.FrameSize]byte
+type frame [stub.FrameSize]byte
 
 func (f *frame) read(t *Thread, at uint64) bool {
 	_, err := t.space.Read(at, f[:])
@@ -414,8 +414,8 @@ func (f *frame) read(t *Thread, at uint64) bool {
 
 func (f *frame) word(off int) uint32   { return binary.LittleEndian.Uint32(f[off:]) }
 func (f *frame) put(off int, v uint64) { binary.LittleEndian.PutUint64(f[off:], v) }
-func (f *frame) site() uint64          { return binary.LittleEndian.Uint64(f[stubs.FrameSite:]) }
-func (f *frame) register(n int) uint64 { return binary.LittleEndian.Uint64(f[stubs.FrameR+8*n:]) }
+func (f *frame) site() uint64          { return binary.LittleEndian.Uint64(f[stub.FrameSite:]) }
+func (f *frame) register(n int) uint64 { return binary.LittleEndian.Uint64(f[stub.FrameR+8*n:]) }
 
 // registers puts the guest's registers, as the frame has them, into g.
 func (f *frame) registers(g *unix.PtraceRegs) {
@@ -424,7 +424,7 @@ func (f *frame) registers(g *unix.PtraceRegs) {
 	}
 	// lahf: SF ZF - AF - PF - CF in ah; seto: OF in al.
 	const byLahf, overflow = 0xd5, 1 << 11
-	flags := f.word(stubs.FrameFlags)
+	flags := f.word(stub.FrameFlags)
 	g.Eflags = g.Eflags&^(byLahf|overflow) | uint64(flags>>8&byLahf)
 	if flags&1 != 0 {
 		g.Eflags |= overflow

@@ -252,7 +252,7 @@ func (s *Space) move(t *Thread, start, end uint64) error {
 		size += g[1] - g[0]
 	}
 	e := s.engine
-	name := s.stub.scratch([]byte("rmemrun segment\x00"))
+	name := s.foothold.scratch([]byte("rmemrun segment\x00"))
 	fd, err := e.syscall(t, unix.SYS_MEMFD_CREATE, name, memfdFlags)
 	if err != nil {
 		return shareError("make a memory file", err)

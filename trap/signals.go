@@ -99,7 +99,7 @@ func (e *engine) restoreIll(t *Thread) {
 	d := t.process.signals
 	if d.ill.handler != sigDfl {
 		e.borrow(t)
-		act := t.space.stub.scratch(d.ill.bytes())
+		act := t.space.foothold.scratch(d.ill.bytes())
 		if _, err := e.syscall(t, unix.SYS_RT_SIGACTION, uint64(unix.SIGILL), act, 0, 8); err != nil && err != ErrGone {
 			e.Log.Error("the guest's handler of SIGILL could not be restored", "tid", t.tid, "error", err)
 		}
@@ -118,7 +118,7 @@ func (e *engine) restoreIll(t *Thread) {
 // It is blocked, so it stays pending as before.
 func (e *engine) sendAgain(t *Thread, si *siginfo) {
 	e.borrow(t)
-	info := t.space.stub.scratch(si.bytes())
+	info := t.space.foothold.scratch(si.bytes())
 	if _, err := e.syscall(t, unix.SYS_RT_TGSIGQUEUEINFO, uint64(t.process.pid), uint64(t.tid), uint64(unix.SIGILL), info); err != nil && err != ErrGone {
 		e.Log.Error("a pending SIGILL of the guest is lost", "tid", t.tid, "error", err)
 	}

@@ -20,10 +20,10 @@ func (t *Thread) setTimespec(deadline time.Time) uint64 {
 	var now unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // cannot fail
 	at := now.Nano() + max(0, time.Until(deadline).Nanoseconds())
-	ts := t.stub.mapping[t.line+offTimespec:]
+	ts := t.foothold.mapping[t.line+offTimespec:]
 	binary.LittleEndian.PutUint64(ts, uint64(at/1e9))
 	binary.LittleEndian.PutUint64(ts[8:], uint64(at%1e9))
-	return t.stub.addr + uint64(t.line) + offTimespec
+	return t.foothold.addr + uint64(t.line) + offTimespec
 }
 
 // nap is a futex wait that we put a thread into.
@@ -36,7 +36,7 @@ type nap struct {
 func (e *engine) sleep(t *Thread, seen uint32) {
 	w := t.alarm.Load()
 	if w == nil {
-		e.Log.Error("too many threads sleep in remote-memory instructions; one fails", "limit", (stubSize-stubLines)/stubLine)
+		e.Log.Error("too many threads sleep in remote-memory instructions; one fails", "limit", (footholdSize-footholdLines)/footholdLine)
 		e.fail(t)
 		return
 	}
@@ -47,8 +47,8 @@ func (e *engine) sleep(t *Thread, seen uint32) {
 	const futexWaitBitset, matchAny = 9, 1<<32 - 1
 	t.slept, t.displaced = &nap{seen}, true
 	r := t.regs
-	r.Rip = t.space.stub.gadget()
-	setCall(&r, unix.SYS_FUTEX, t.stub.addr+uint64(t.line)+offWord, futexWaitBitset, uint64(seen),
+	r.Rip = t.space.foothold.gadget()
+	setCall(&r, unix.SYS_FUTEX, t.foothold.addr+uint64(t.line)+offWord, futexWaitBitset, uint64(seen),
 		t.setTimespec(t.call.Deadline), 0, matchAny)
 	if t.call.restartable {
 		e.settle(t)

@@ -17,14 +17,14 @@ var pageSize = uint64(os.Getpagesize())
 type Space struct {
 	User any // the handler's
 
-	engine  *engine
-	id      uint64
-	threads map[*Thread]struct{}
-	reader  atomic.Int32 // a living thread, for access to the memory
-	sites   map[uint64]*site
-	stub    *stub
-	ready   bool // our instructions can be carried out here
-	dead    bool // no thread is left
+	engine   *engine
+	id       uint64
+	threads  map[*Thread]struct{}
+	reader   atomic.Int32 // a living thread, for access to the memory
+	sites    map[uint64]*site
+	foothold *foothold
+	ready    bool // our instructions can be carried out here
+	dead     bool // no thread is left
 
 	unreadable bool // its code could not be read, which was said
 
@@ -49,9 +49,9 @@ func (e *engine) newSpace() *Space {
 
 // inherit takes over what a fork leaves in a child's address space.
 func (s *Space) inherit(parent *Space) {
-	s.ready, s.stub = parent.ready, parent.stub
-	if s.stub != nil {
-		s.stub.users++
+	s.ready, s.foothold = parent.ready, parent.foothold
+	if s.foothold != nil {
+		s.foothold.users++
 	}
 	s.inheritPatches(parent)
 }
@@ -83,9 +83,9 @@ func (s *Space) chooseReader() {
 
 // free gives back what is held for an address space that has ended.
 func (s *Space) free() {
-	if s.stub != nil {
-		s.stub.drop()
-		s.stub = nil
+	if s.foothold != nil {
+		s.foothold.drop()
+		s.foothold = nil
 	}
 	for _, x := range s.extents {
 		x.file.drop()

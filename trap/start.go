@@ -18,7 +18,7 @@ const options = unix.PTRACE_O_EXITKILL | unix.PTRACE_O_TRACESYSGOOD | unix.PTRAC
 	unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEEXIT | unix.PTRACE_O_TRACESECCOMP
 
 // start executes the command and leaves its root process stopped before the first
-// instruction, seized, filtered and with a stub, and then sets it going.
+// instruction, seized, filtered and with a foothold, and then sets it going.
 //
 // The child asks to be traced (PTRACE_TRACEME) so that it stops behind its execve.
 // That kind of tracing knows no group stops, so it is given up for the other kind

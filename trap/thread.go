@@ -44,13 +44,13 @@ type Thread struct {
 
 	signal unix.Signal // to be delivered when the thread proceeds; 0 is none
 
-	serving bool                   // the handler runs for it
-	slept   *nap                   // asleep in a futex wait of ours
-	alarm   atomic.Pointer[uint32] // its futex word in the stub; nil before its first instruction
-	waking  sync.Mutex             // held while the word is touched by Wake or given back
-	stub    *stub                  // that the word is in
-	line    int                    // offset of the thread's line there
-	blocked bool                   // SIGILL is in the thread's signal mask
+	serving  bool                   // the handler runs for it
+	slept    *nap                   // asleep in a futex wait of ours
+	alarm    atomic.Pointer[uint32] // its futex word in the foothold; nil before its first instruction
+	waking   sync.Mutex             // held while the word is touched by Wake or given back
+	foothold *foothold              // that the word is in
+	line     int                    // offset of the thread's line there
+	blocked  bool                   // SIGILL is in the thread's signal mask
 
 	interrupted []interruption // instructions that a signal interrupted, oldest first
 }
