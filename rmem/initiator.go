@@ -266,7 +266,8 @@ func (c *initiator) prepare(o *Operation) (*flight, alarm) {
 	f.tag, f.o, f.use, f.dst, f.pos = o.Tag, o, o.use, o.dst, o.pos
 	f.seq, f.form, f.weight = c.issued, single, o.heavy(most)
 	f.answered, f.again, f.asked, f.held, f.timed, f.tries, f.passed, f.from = false, false, false, false, false, 0, 0, 0
-	f.header = header{op: o.op, low: c.mine.number(f.seq), key: c.mine.key, offset: f.offset, length: o.n - o.pos}
+	f.header.op, f.header.low, f.header.key = o.op, c.mine.number(f.seq), c.mine.key
+	f.header.offset, f.header.length = f.offset, o.n-o.pos
 	if f.offset > maxCellOffset || o.op == OpWrite && o.n > MaxCell {
 		f.form = block
 	} else if o.op == OpWrite && o.n <= maxShort {
