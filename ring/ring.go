@@ -24,7 +24,7 @@ type Server interface {
 // ErrBroken says that one of the two guests has written into a ring what it never may: the circuit has failed.
 var ErrBroken = errors.New("the head of the ring is not where it can be: one of its two guests has overwritten it")
 
-// A Ring is rmemrun's end of a ring. All methods but Ready, Polled and Served take the server's locks, and may be called by any goroutine.
+// A Ring is rmemrun's end of a ring. All methods but Ready, Polled and Head take the server's locks, and may be called by any goroutine.
 type Ring struct {
 	server   Server
 	requests *requests
@@ -36,7 +36,6 @@ type Ring struct {
 	broken  bool
 	request atm.Cell
 	reply   atm.Cell
-	served  uint64 // by us; read without the locks
 }
 
 // publishEvery is how many requests are served before the head is moved: seldom enough that the line it is in is not always under way, often
@@ -52,8 +51,9 @@ func (r *Ring) Ready() bool {
 // Polled reports whether the exporter's guest says that it looks at the ring by itself.
 func (r *Ring) Polled() bool { return atomic.LoadUint32(&r.replies.polling) != 0 }
 
-// Served is how many requests were carried out by Serve, and not by the exporter's guest.
-func (r *Ring) Served() uint64 { return atomic.LoadUint64(&r.served) }
+// Head is the index of the first request that has not been dealt with, by whoever serves the ring, as Serve last found it. To be called with the
+// server's locks, or when nobody serves the ring any more.
+func (r *Ring) Head() uint64 { return r.next }
 
 // Serve carries out the requests that are there, at most so many, and returns how many it did. It does none while the exporter's guest serves
 // the ring. The error is ErrBroken, from then on.
@@ -91,7 +91,6 @@ func (r *Ring) serve(most int) (int, error) {
 	}
 	store64(&r.replies.head, next)
 	r.next = next
-	store64(&r.served, r.served+uint64(done))
 	r.unlock()
 	return done, nil
 }

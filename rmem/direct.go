@@ -92,12 +92,19 @@ func (x *Direct) Close() {
 	x.t.segment.unwatch(x)
 }
 
-// Fail fails the circuit, as its guests cannot be believed any more. The locks of Begin must not be held.
-func (x *Direct) Fail() { x.c.shut(EDOWN, failed) }
+// Fail fails the circuit, as its guests cannot be believed any more: whether what they have posted was done, nobody knows. The locks of
+// Begin must not be held.
+func (x *Direct) Fail() {
+	x.c.replies.Lock()
+	x.c.record(EDOWN, x.c.issued)
+	x.c.replies.Unlock()
+	x.c.shut(EDOWN, failed)
+}
 
 // A Circuit is what the two guests have to know of a Direct.
 type Circuit struct {
 	Importer, Exporter int              // nodes
+	Local              atm.VC           // at the importer, the lower of the two
 	Space              *Space           // of the exporter
 	Segment            Seg              // in that space; negative: it is just being exported
 	Rights             Rights           // granted
@@ -111,7 +118,7 @@ type Circuit struct {
 // Circuit describes the circuit.
 func (x *Direct) Circuit() Circuit {
 	return Circuit{
-		Importer: x.c.node.id, Exporter: x.t.node.id,
+		Importer: x.c.node.id, Exporter: x.t.node.id, Local: x.c.vc,
 		Space: x.t.segment.space, Segment: Seg(x.t.segment.handle.Load()),
 		Rights: x.t.rights, Length: x.t.segment.size, Limit: min(x.t.segment.size, maxCellOffset+1),
 		Requests: x.header, Replies: x.answers, RequestKey: x.theirs.key, ReplyKey: x.mine.key,

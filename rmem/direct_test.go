@@ -357,6 +357,9 @@ func TestDirectNeedsBothEnds(t *testing.T) {
 	if e := written(p.a, p.d, 0, []byte{1}); e != EDOWN {
 		t.Errorf("a write through a circuit that has failed: %v", e)
 	}
+	if e := fenced(p.a, p.d); e != EDOWN {
+		t.Errorf("a fence after the circuit has failed: %v", e)
+	}
 	q := newPair(t, 64, access, observed(&recorder{}))
 	if _, e := q.a.Direct(q.d, q.f.nodes[1], &told{}); e != EINVAL {
 		t.Errorf("with an observer: %v", e)
