@@ -108,6 +108,8 @@ func BenchmarkChecksums(b *testing.B) {
 	}
 	run("CRC-10/48", 48, func(p []byte) { crc10Remainder((*[PayloadSize]byte)(p)) })
 	run("CRC-10/48/tables", 48, func(p []byte) { crc10RemainderTables((*[PayloadSize]byte)(p)) })
+	run("CRC-10/48/receiver", 48, func(p []byte) { crc10Right((*[PayloadSize]byte)(p)) })
+	run("CRC-10/48/receiver/tables", 48, func(p []byte) { crc10Syndrome((*[PayloadSize]byte)(p)) })
 	for _, n := range []int{48, 144, 1536, 65568} {
 		run(fmt.Sprintf("CRC-32/%d", n), n, func(p []byte) { crc32Update(0, p) })
 		run(fmt.Sprintf("CRC-32/%d/tables", n), n, func(p []byte) { crc32UpdateTables(0, p) })
