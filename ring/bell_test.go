@@ -13,15 +13,21 @@ func TestBell(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	changes := b.Changes()
+	dozed := b.Doze()
 	b.Ring()
-	b.Sleep(changes) // returns, as it was rung meanwhile
+	b.Sleep(dozed, 0) // returns, as it was rung meanwhile
+	b.Wake()
+	b.Sleep(b.Doze(), 1) // returns, as the time is up
+	if *b.word&sleeps == 0 {
+		t.Error("who sleeps does not say so")
+	}
 
 	// A guest's wake leaves the word alone, and has to be repeated until somebody was woken.
 	var awake atomic.Bool
-	changes = b.Changes()
+	dozed = b.Doze()
 	go func() {
-		b.Sleep(changes)
+		b.Sleep(dozed, 0)
+		b.Wake()
 		awake.Store(true)
 	}()
 	for {
@@ -35,6 +41,9 @@ func TestBell(t *testing.T) {
 	}
 	for !awake.Load() {
 		unix.Nanosleep(&unix.Timespec{Nsec: 1000}, nil)
+	}
+	if *b.word&sleeps != 0 {
+		t.Error("who is awake does not say so")
 	}
 }
 

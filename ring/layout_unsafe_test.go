@@ -27,7 +27,7 @@ func TestLayout(t *testing.T) {
 		want uintptr
 	}{
 		{"LINE", line}, {"SLOTS", Slots}, {"MAX_OUTS", MaxOuts}, {"MAX_INS", MaxIns},
-		{"OUT_FREE", uintptr(Free)}, {"OUT_LIVE", uintptr(Live)},
+		{"AGENT_SLEEPS", sleeps}, {"OUT_FREE", uintptr(Free)}, {"OUT_LIVE", uintptr(Live)},
 
 		{"sizeof(struct slot)", unsafe.Sizeof(s)},
 
@@ -41,6 +41,8 @@ func TestLayout(t *testing.T) {
 		{"offsetof(struct replies, head)", unsafe.Offsetof(p.head)},
 		{"offsetof(struct replies, polling)", unsafe.Offsetof(p.polling)},
 		{"offsetof(struct replies, lock)", unsafe.Offsetof(p.lock)},
+		{"offsetof(struct replies, polled)", unsafe.Offsetof(p.polled)},
+		{"offsetof(struct replies, left)", unsafe.Offsetof(p.left)},
 		{"offsetof(struct replies, slots)", unsafe.Offsetof(p.slots)},
 
 		{"sizeof(struct out)", unsafe.Sizeof(o)},

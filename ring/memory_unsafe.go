@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -34,9 +35,15 @@ const (
 	futexWake = 1
 )
 
-// sleep sleeps until the word is woken, unless it is not value. The scheduler is told, so that the collector does not wait for who sleeps.
-func sleep(word *uint32, value uint32) {
-	_, _, _ = unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), futexWait, uintptr(value), 0, 0, 0)
+// sleep sleeps until the word is woken, unless it is not value; or for the time d, if that is not 0. The scheduler is told, so that the collector
+// does not wait for who sleeps.
+func sleep(word *uint32, value uint32, d time.Duration) {
+	t := unix.NsecToTimespec(int64(d))
+	limit := &t
+	if d == 0 {
+		limit = nil
+	}
+	_, _, _ = unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), futexWait, uintptr(value), uintptr(unsafe.Pointer(limit)), 0, 0)
 }
 
 // wake wakes all who sleep on the word.

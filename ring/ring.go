@@ -24,7 +24,7 @@ type Server interface {
 // ErrBroken says that one of the two guests has written into a ring what it never may: the circuit has failed.
 var ErrBroken = errors.New("the head of the ring is not where it can be: one of its two guests has overwritten it")
 
-// A Ring is rmemrun's end of a ring. All methods but Ready, Polled and Head take the server's locks, and may be called by any goroutine.
+// A Ring is rmemrun's end of a ring. All methods but Ready, Polled, Polls, Left and Head take the server's locks, and may be called by any goroutine.
 type Ring struct {
 	server   Server
 	requests *requests
@@ -48,8 +48,16 @@ func (r *Ring) Ready() bool {
 	return atomic.LoadUint32(&r.requests.slots[head%Slots].seq) == uint32(head+1)
 }
 
-// Polled reports whether the exporter's guest says that it looks at the ring by itself.
+// Polled reports whether the exporter's guest looks at the ring by itself, and will have us look when it does so no more.
 func (r *Ring) Polled() bool { return atomic.LoadUint32(&r.replies.polling) != 0 }
+
+// Polls is how often the exporter's guest has looked at the ring by itself, without having said so before.
+func (r *Ring) Polls() uint32 { return atomic.LoadUint32(&r.replies.polled) }
+
+// Left reports whether the exporter's guest has left the next request to us.
+func (r *Ring) Left() bool {
+	return atomic.LoadUint64(&r.replies.left) == atomic.LoadUint64(&r.replies.head)+1
+}
 
 // Head is the index of the first request that has not been dealt with, by whoever serves the ring, as Serve last found it. To be called with the
 // server's locks, or when nobody serves the ring any more.
@@ -181,5 +189,6 @@ func (r *Ring) reset(s Server, start uint64) {
 	atomic.StoreUint64(&r.requests.seen, start)
 	atomic.StoreUint64(&r.replies.head, start)
 	atomic.StoreUint32(&r.replies.polling, 0)
+	atomic.StoreUint64(&r.replies.left, 0)
 	atomic.StoreUint32(&r.replies.lock, unlocked)
 }

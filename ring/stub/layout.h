@@ -112,8 +112,12 @@ struct in {
 	u8 pad1[2 * LINE - 96];
 } __attribute__((aligned(LINE)));
 
+// Bit 0 of the bell. The agent sets it before it sleeps, and then looks at all rings once more. So who has published a request, and behind a fence finds
+// it clear, need not ring; who finds it set rings until somebody is woken. The other bits are the agent's.
+enum { AGENT_SLEEPS = 1 };
+
 struct board {
-	volatile u32 *bell;    // the agent sleeps on it; its value never changes
+	volatile u32 *bell;    // the agent sleeps on it; see AGENT_SLEEPS
 	volatile u32 threaded; // more than one thread shares this memory: claims are locked instructions
 	volatile u32 spin;     // turns of a loop before the processor is given away; 0: at once
 	volatile u32 patience; // turns before help is asked for

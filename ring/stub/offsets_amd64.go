@@ -167,7 +167,7 @@ var entries = [...]uint32{
 	decode.FAdd:   0x016a0,
 	decode.Swap:   0x016c0,
 	decode.Fence:  0x016e0,
-	decode.Poll:   0x01830,
-	decode.Wait:   0x01930,
+	decode.Poll:   0x01810,
+	decode.Wait:   0x01900,
 	decode.Write:  0x0980,
 }

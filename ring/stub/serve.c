@@ -175,7 +175,7 @@ __attribute__((visibility("hidden"))) int serve(const struct board *b, const str
 			break;
 	}
 	if (done & LEFT)
-		wake_agent(b);
+		call_agent(b);
 	return done;
 }
 

@@ -174,7 +174,7 @@ INLINE void withdraw(const struct board *b)
 	fence();
 	for (u32 i = 0; i < b->ins_count && i < MAX_INS; i++)
 		if (b->ins[i].state == OUT_LIVE && waiting(&b->ins[i], b->ins[i].replies->head)) {
-			wake_agent(b);
+			call_agent(b);
 			return;
 		}
 }

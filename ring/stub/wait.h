@@ -56,10 +56,19 @@ INLINE int turn(const struct board *b, u32 *turns)
 	return n >= b->patience;
 }
 
-// wake_agent reports whether the agent slept.
+// wake_agent wakes the agent, and reports whether it will look at all rings now; if not, it is about to sleep and has to be woken again. To be called
+// behind a fence.
 INLINE int wake_agent(const struct board *b)
 {
-	return syscall3(SYS_FUTEX, (u64)b->bell, FUTEX_WAKE, 1) > 0;
+	return !(*b->bell & AGENT_SLEEPS) || syscall3(SYS_FUTEX, (u64)b->bell, FUTEX_WAKE, 1) > 0;
+}
+
+// call_agent has the agent look at all rings.
+COLD void call_agent(const struct board *b)
+{
+	fence();
+	for (u32 turns = 0; !wake_agent(b);)
+		turn(b, &turns);
 }
 
 // waiting reports whether the ring has a request that was not left to the agent.
@@ -73,7 +82,7 @@ INLINE int take_in(const struct board *b, const struct waiter *w)
 {
 	int r = attempt_serve(b, w);
 	if (UNLIKELY(r == RETREATED)) {
-		wake_agent(b);
+		call_agent(b);
 		return LEFT;
 	}
 	return r;
