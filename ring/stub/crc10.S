@@ -33,7 +33,7 @@ crc10_barrett:
 	.set q, 0
 	.set bit, 73
 	.rept 74
-	.set r, (r << 1) | (bit == 73 & 1)
+	.set r, (r << 1) | ((bit == 73) & 1)
 	.set q, (q << 1) | ((r >> degree) & 1)
 	.set r, r ^ ((r >> degree) * generator)
 	.set bit, bit - 1
