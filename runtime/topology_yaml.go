@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -129,10 +130,13 @@ func (r *topologyReader) parse(text []byte) *yaml.Node {
 		r.fail(nil, "it is empty: a topology has nodes and links")
 		return nil
 	} else if err != nil {
-		r.syntax(err)
+		r.syntax(err, d, text)
 		return nil
 	}
-	if err := d.Decode(&next); err != io.EOF {
+	if err := d.Decode(&next); err != nil && err != io.EOF {
+		r.syntax(err, d, text)
+		return nil
+	} else if err == nil {
 		r.fail(&next, "there is more than one document")
 		return nil
 	}
@@ -141,20 +145,6 @@ func (r *topologyReader) parse(text []byte) *yaml.Node {
 		return nil
 	}
 	return document.Content[0]
-}
-
-// syntax notes an error of the YAML parser, which says "yaml: line N: why".
-func (r *topologyReader) syntax(err error) {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	e := &TopologyError{File: r.file, Err: errors.New(text)}
-	if rest, ok := strings.CutPrefix(text, "line "); ok {
-		if number, why, ok := strings.Cut(rest, ": "); ok {
-			if line, err := strconv.Atoi(number); err == nil && line > 0 {
-				e.Line, e.Column, e.Err = line, 1, errors.New(why)
-			}
-		}
-	}
-	r.errs = append(r.errs, e)
 }
 
 // keys are what a mapping may have, and who reads it.
@@ -201,19 +191,38 @@ func kindOf(n *yaml.Node) string {
 	case yaml.AliasNode:
 		return "an alias, which topologies do not have; defaults says what links have in common"
 	}
-	if n.Tag == "!!null" {
+	switch n.Tag {
+	case "!!null":
 		return "nothing"
+	case "!!int", "!!float":
+		return "the number " + n.Value
+	case "!!bool":
+		return n.Value
 	}
 	return strconv.Quote(n.Value)
 }
 
-// scalar returns the text of a value that is neither a list nor a mapping.
-func (r *topologyReader) scalar(n *yaml.Node, what string) (string, bool) {
-	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
+// text returns a value that is a string. A date is one: only YAML knows it as something else.
+func (r *topologyReader) text(n *yaml.Node, what string) (string, bool) {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" && n.Tag != "!!timestamp" {
 		r.fail(n, "%s is expected, and this is %s", what, kindOf(n))
 		return "", false
 	}
 	return n.Value, true
+}
+
+// number returns a value that is a number.
+func number(n *yaml.Node) (v float64, ok bool) {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" && n.Tag != "!!float" {
+		return 0, false
+	}
+	return v, n.Decode(&v) == nil
+}
+
+// whole returns a value that is a number without a fraction, at least 1 and of at most 15 digits.
+func whole(n *yaml.Node) (v int, ok bool) {
+	f, ok := number(n)
+	return int(f), ok && f >= 1 && f < 1e15 && f == math.Trunc(f)
 }
 
 // topology reads the whole.
@@ -247,13 +256,12 @@ func (r *topologyReader) topology(root *yaml.Node) *Topology {
 // places reads the names of nodes or switches, or how many there are.
 func (r *topologyReader) places(n *yaml.Node, list, prefix string, most int) (names []string) {
 	if n.Kind != yaml.SequenceNode {
-		text, ok := r.scalar(n, "a list of names, or how many "+list+" there are,")
-		if !ok {
-			return nil
+		count, ok := whole(n)
+		if zero, isNumber := number(n); isNumber && zero == 0 {
+			ok = true
 		}
-		count, err := strconv.Atoi(text)
-		if err != nil || count < 0 || count > most {
-			r.fail(n, "%s: a list of names, or a number up to %d, is expected, and this is %q", list, most, text)
+		if !ok || count > most {
+			r.fail(n, "%s: a list of names, or a number up to %d, is expected, and this is %s", list, most, kindOf(n))
 			return nil
 		}
 		for i := range count {
@@ -263,7 +271,7 @@ func (r *topologyReader) places(n *yaml.Node, list, prefix string, most int) (na
 		return names
 	}
 	r.list(n, list, func(i int, n *yaml.Node) {
-		name, _ := r.scalar(n, "a name")
+		name, _ := r.text(n, "a name")
 		names = append(names, name)
 		r.at[part{list, i, -1}] = n
 	})
@@ -285,10 +293,10 @@ func (r *topologyReader) list(n *yaml.Node, what string, read func(i int, n *yam
 func (r *topologyReader) link(n *yaml.Node, i int, common Way) Link {
 	l := Link{}
 	r.at[part{"links", i, -1}] = n
-	var ends *yaml.Node
+	var ends, name *yaml.Node
 	var ways [2]*yaml.Node
 	known := r.wayKeys(&common)
-	known["name"] = func(n *yaml.Node) { l.Name, _ = r.scalar(n, "a name") }
+	known["name"] = func(n *yaml.Node) { name = n; l.Name, _ = r.text(n, "a name") }
 	known["ends"] = func(n *yaml.Node) { ends = n }
 	known["forward"] = func(n *yaml.Node) { ways[0] = n }
 	known["backward"] = func(n *yaml.Node) { ways[1] = n }
@@ -306,11 +314,11 @@ func (r *topologyReader) link(n *yaml.Node, i int, common Way) Link {
 		r.fail(ends, "a link has two ends, and here are %d", len(ends.Content))
 	default:
 		r.list(ends, "ends", func(end int, n *yaml.Node) {
-			l.Ends[end], _ = r.scalar(n, "the name of a node or a switch")
+			l.Ends[end], _ = r.text(n, "the name of a node or a switch")
 			r.at[part{"links", i, end}] = n
 		})
 	}
-	if l.Name == "" {
+	if name == nil {
 		l.Name = linkName(l.Ends[0], l.Ends[1])
 	}
 	return l
@@ -321,7 +329,7 @@ func (r *topologyReader) contract(n *yaml.Node, i int) (k Contract) {
 	r.at[part{"contracts", i, -1}] = n
 	classed := false
 	text := func(to *string) func(*yaml.Node) {
-		return func(n *yaml.Node) { *to, _ = r.scalar(n, "the name of a node, or a pattern,") }
+		return func(n *yaml.Node) { *to, _ = r.text(n, "the name of a node, or a pattern,") }
 	}
 	r.mapping(n, "a contract", keys{
 		"from": text(&k.From), "to": text(&k.To),
@@ -346,7 +354,7 @@ func (r *topologyReader) contract(n *yaml.Node, i int) (k Contract) {
 
 // word reads one of some words, which are numbered; those that are empty are none.
 func (r *topologyReader) word(n *yaml.Node, what string, words int, name func(int) string, is func(int)) {
-	text, ok := r.scalar(n, what)
+	text, ok := r.text(n, what)
 	if !ok {
 		return
 	}
@@ -400,15 +408,18 @@ func (r *topologyReader) wayKeys(w *Way) keys {
 
 // rate reads the name of a rate, or a number of cells a second.
 func (r *topologyReader) rate(n *yaml.Node, to *float64) {
-	text, ok := r.scalar(n, "a rate")
-	if !ok {
-		return
-	}
-	if rate, err := strconv.ParseFloat(text, 64); err == nil {
-		if rate == 0 {
+	if rate, ok := number(n); ok {
+		switch {
+		case rate == 0:
 			r.fail(n, "a rate of 0 would carry nothing; a link without a limit has the rate unlimited")
+		case !(rate > 0 && rate <= math.MaxFloat64):
+			r.fail(n, "a rate of %v is not possible, give a number of cells a second", rate)
 		}
 		*to = rate
+		return
+	}
+	text, ok := r.text(n, "a rate")
+	if !ok {
 		return
 	}
 	rate, err := atm.RateByName(text)
@@ -418,18 +429,25 @@ func (r *topologyReader) rate(n *yaml.Node, to *float64) {
 	*to = rate
 }
 
-// duration reads a time with its unit, such as 10us or 1.5s.
+// duration reads a time with its unit, such as 10us or 1.5s; 0 needs none.
 func (r *topologyReader) duration(to *time.Duration) func(*yaml.Node) {
 	return func(n *yaml.Node) {
-		if text, ok := r.scalar(n, "a time"); ok {
-			*to = r.parseDuration(n, text)
+		switch zero, isNumber := number(n); {
+		case isNumber && zero == 0:
+			*to = 0
+		case isNumber:
+			r.parseDuration(n, n.Value)
+		default:
+			if text, ok := r.text(n, "a time"); ok {
+				*to = r.parseDuration(n, text)
+			}
 		}
 	}
 }
 
 func (r *topologyReader) parseDuration(n *yaml.Node, text string) time.Duration {
 	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 {
+	if err != nil || strings.HasPrefix(text, "-") {
 		r.fail(n, "%q is not a time; it has a unit, as in 10us, 1.5ms, 2s", text)
 	}
 	return d
@@ -438,13 +456,9 @@ func (r *topologyReader) parseDuration(n *yaml.Node, text string) time.Duration 
 // probability reads a number from 0 to 1.
 func (r *topologyReader) probability(to *float64) func(*yaml.Node) {
 	return func(n *yaml.Node) {
-		text, ok := r.scalar(n, "a probability")
-		if !ok {
-			return
-		}
-		p, err := strconv.ParseFloat(text, 64)
-		if err != nil || !(p >= 0 && p <= 1) {
-			r.fail(n, "%q is not a probability, a number from 0 to 1", text)
+		p, ok := number(n)
+		if !ok || !(p >= 0 && p <= 1) {
+			r.fail(n, "%s is not a probability, a number from 0 to 1", kindOf(n))
 		}
 		*to = p
 	}
@@ -453,13 +467,9 @@ func (r *topologyReader) probability(to *float64) func(*yaml.Node) {
 // count reads a number of cells.
 func (r *topologyReader) count(to *int) func(*yaml.Node) {
 	return func(n *yaml.Node) {
-		text, ok := r.scalar(n, "a number of cells")
+		count, ok := whole(n)
 		if !ok {
-			return
-		}
-		count, err := strconv.Atoi(text)
-		if err != nil || count < 1 {
-			r.fail(n, "%q is not a number of cells, 1 or more", text)
+			r.fail(n, "%s is not a number of cells, 1 or more", kindOf(n))
 		}
 		*to = count
 	}
@@ -480,15 +490,11 @@ func (r *topologyReader) flag(to *bool) func(*yaml.Node) {
 func (r *topologyReader) drop(n *yaml.Node, to *[]uint64) {
 	*to = nil
 	one := func(n *yaml.Node) {
-		text, ok := r.scalar(n, "the number of a cell")
+		k, ok := whole(n)
 		if !ok {
-			return
+			r.fail(n, "%s is not the number of a cell, 1 or more", kindOf(n))
 		}
-		k, err := strconv.ParseUint(text, 10, 64)
-		if err != nil || k == 0 {
-			r.fail(n, "%q is not the number of a cell, 1 or more", text)
-		}
-		*to = append(*to, k)
+		*to = append(*to, uint64(k))
 	}
 	if n.Kind != yaml.SequenceNode {
 		one(n)
@@ -501,7 +507,7 @@ func (r *topologyReader) drop(n *yaml.Node, to *[]uint64) {
 func (r *topologyReader) times(n *yaml.Node, key string, to *[]atm.Outage) {
 	*to = nil
 	one := func(n *yaml.Node) {
-		text, ok := r.scalar(n, "a time from..to")
+		text, ok := r.text(n, "a time from..to")
 		if !ok {
 			return
 		}
