@@ -49,6 +49,12 @@ func (f *file) close() {
 // Batch is how many rings are made together, in the same two files, so that mapping one into a guest has most often been done.
 const Batch = 4
 
+// The lengths of the two files of a Pair, in bytes.
+const (
+	RequestsLength = uint64(Batch * requestsSize)
+	RepliesLength  = uint64(Batch * repliesSize)
+)
+
 // A Pair is the memory of rings of the same two guests: a file that the initiator writes, and one that the exporter does.
 type Pair struct {
 	requests, replies *file

@@ -14,6 +14,7 @@ import (
 // A space is what a node keeps of one guest address space.
 type space struct {
 	*rmem.Space
+	party  *party // nil: it has no rings
 	shared map[rmem.Seg]*trap.Shared
 	views  []*view // what it has mapped of others
 	// undelivered holds events whose wait named memory that could not be written. They go to the next wait.
@@ -35,12 +36,19 @@ const interrupted = rmem.ETIMEDOUT
 
 // Begin makes the node's side of a new address space: no segments, no descriptors.
 func (n *node) Begin(s *trap.Space) {
-	s.User = &space{Space: n.rmem.NewSpace(), shared: map[rmem.Seg]*trap.Shared{}}
+	sp := &space{Space: n.rmem.NewSpace(), shared: map[rmem.Seg]*trap.Shared{}}
+	if n.bypasses != nil {
+		n.bypasses.begin(s, sp)
+	}
+	s.User = sp
 }
 
 // End revokes and releases all that the address space had.
 func (n *node) End(s *trap.Space) {
 	sp := s.User.(*space)
+	if sp.party != nil {
+		n.instructions += n.bypasses.leave(sp)
+	}
 	if n.slow {
 		n.settle(sp)
 	}
@@ -74,6 +82,9 @@ func (n *node) Execute(c *trap.Call) {
 		n.instructions++
 		if n.events != nil {
 			n.trapped(c, x)
+		}
+		if sp.party != nil && sp.party.changed.Load() {
+			n.bypasses.update(c, sp)
 		}
 		if result, done := n.begin(c, sp, x); done {
 			c.Return(result)
@@ -135,6 +146,9 @@ func (n *node) begin(c *trap.Call, sp *space, x *execution) (result int64, done 
 	seg, desc := rmem.Seg(int32(c.P)), rmem.Desc(int32(c.P))
 	width, notify := c.Inst.Width, c.Inst.Flags&decode.FlagNotify != 0
 	o := &x.op
+	if sp.party != nil {
+		n.past(c, sp, seg, desc)
+	}
 	switch c.Inst.Op {
 	case decode.Node:
 		return int64(n.id), true
@@ -189,6 +203,9 @@ func (n *node) begin(c *trap.Call, sp *space, x *execution) (result int64, done 
 	case decode.Wait:
 		if event, ok := sp.undelivered[seg]; ok {
 			delete(sp.undelivered, seg)
+			if sp.party != nil {
+				n.bypasses.keep(sp, seg, false)
+			}
 			return n.deliver(c, sp, event), true
 		}
 		timeout := int32(c.A)
@@ -203,6 +220,20 @@ func (n *node) begin(c *trap.Call, sp *space, x *execution) (result int64, done 
 	return 0, false
 }
 
+// past has done what the guest has posted past the node, and what stubs do at segments, before an instruction that comes after that begins.
+func (n *node) past(c *trap.Call, sp *space, seg rmem.Seg, desc rmem.Desc) {
+	switch c.Inst.Op {
+	case decode.Write, decode.Read, decode.CAS, decode.FAdd, decode.Swap, decode.Notify, decode.Fence:
+		n.bypasses.drain(c, sp, desc)
+	case decode.Release:
+		n.instructions += n.bypasses.shut(c, sp, desc)
+	case decode.Revoke:
+		n.bypasses.withdraw(c, sp, seg)
+	case decode.Inhibit:
+		n.bypasses.inhibit(c, sp, seg, int32(c.V) != 0)
+	}
+}
+
 // finish returns the result of the operation, which is done, to the guest.
 func (n *node) finish(c *trap.Call, sp *space, x *execution) {
 	e := x.op.Result()
@@ -215,6 +246,9 @@ func (n *node) finish(c *trap.Call, sp *space, x *execution) {
 	case op.Atomic():
 		c.ReturnOld(0, x.op.Old())
 	case op == decode.Import:
+		if sp.party != nil {
+			n.bypasses.open(c, n, sp, rmem.Desc(x.op.Handle()))
+		}
 		c.Return(int64(x.op.Handle()))
 	case op == decode.Wait:
 		c.Return(n.deliver(c, sp, x.op.Event()))
@@ -310,6 +344,9 @@ func (n *node) deliver(c *trap.Call, sp *space, event rmem.Notification) int64 {
 			sp.undelivered = map[rmem.Seg]rmem.Notification{}
 		}
 		sp.undelivered[rmem.Seg(int32(c.P))] = event
+		if sp.party != nil {
+			n.bypasses.keep(sp, rmem.Seg(int32(c.P)), true)
+		}
 		return int64(rmem.EFAULT)
 	}
 	return 0

@@ -65,6 +65,10 @@ type Job struct {
 	Monitor func(*NetworkMonitor)
 	// Engine names the engine that runs the guests. Empty: the default, ptrace.
 	Engine string
+	// CPUs is how many processors the guests and rmemrun may keep busy at a time by waiting. 0: those that this process may use.
+	CPUs int
+	// Poll says whether the agent, which serves rings, may wait by looking. Only for engines that have stubs.
+	Poll Poll
 	// Observer, if set, is given every event, one at a time, from whatever goroutine it happened on; it delays the guest
 	// that the event is of. Nil: no events are made, at the cost of one predictable branch each.
 	Observer func(*Event)
@@ -96,7 +100,11 @@ var engines = []struct {
 	make func(trap.Config) trap.Engine
 }{
 	{"ptrace", trap.NewPtrace},
+	{patchEngine, trap.NewPatch},
 }
+
+// patchEngine is the engine whose guests may go past their node.
+const patchEngine = "patch"
 
 // Engines returns the names that Job.Engine takes, the default first.
 func Engines() []string {
@@ -155,6 +163,14 @@ func (j *Job) network(nodes int, events *stream, log hclog.Logger) (*fabric, err
 		return nil, err
 	}
 	return newFabric(config)
+}
+
+// bypasses makes the place for the rings of the job; nil: it has none, as its engine has no stubs, somebody observes it, or another rmemrun runs a part of it.
+func (j *Job) bypasses(nodes int, network *fabric, log hclog.Logger) (*bypasses, error) {
+	if j.Engine != patchEngine || j.Observer != nil || j.Join != nil {
+		return nil, nil
+	}
+	return newBypasses(j, nodes, network, log.Named("rings"))
 }
 
 // environment returns the environment of one node's guest: the job's, with the node's number and the count of nodes.

@@ -105,6 +105,13 @@ func (j *Job) Run() (Result, error) {
 		return Result{Status: StatusFault, Node: -1}, err
 	}
 	defer network.close()
+	bypasses, err := j.bypasses(nodes, network, r.log)
+	if err != nil {
+		return Result{Status: StatusFault, Node: -1}, err
+	}
+	if bypasses != nil {
+		defer bypasses.close()
+	}
 	common := newCommons()
 	for local := range nodes {
 		var n *node
@@ -117,8 +124,12 @@ func (j *Job) Run() (Result, error) {
 			n.commons = common
 			common.join(n.id)
 		}
+		n.bypasses = bypasses
 		n.engine = newEngine(n.engineConfig(r))
 		r.nodes = append(r.nodes, n)
+	}
+	if bypasses != nil {
+		bypasses.nodes = r.nodes
 	}
 	if r.trunk != nil {
 		if err := r.trunk.Start(site{r}); err != nil {
@@ -158,7 +169,7 @@ func (j *Job) Run() (Result, error) {
 // while others hold all processors of the scheduler would wait for one, and its guest with it: with two CPUs, the median of
 // a notification was 118 µs instead of 70.
 func enoughProcessors(nodes int) {
-	const others = 2 // the signals' goroutine, the collector
+	const others = 3 // the signals' goroutine, the collector, the agent
 	if goruntime.GOMAXPROCS(0) < nodes+others {
 		goruntime.GOMAXPROCS(nodes + others)
 	}

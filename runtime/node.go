@@ -17,8 +17,9 @@ type node struct {
 	id, nodes int
 	engine    trap.Engine
 	rmem      *rmem.Node
-	commons   *commons // that its segments, and those that it can map, are in
-	events    *stream  // nil: nobody observes
+	commons   *commons  // that its segments, and those that it can map, are in
+	events    *stream   // nil: nobody observes
+	bypasses  *bypasses // nil: all goes by traps
 	log       hclog.Logger
 
 	// slow: cells take time to the peers and may be lost on the way, so that what is under way has to be waited for at the end.

@@ -38,6 +38,14 @@ func (s *Space) MapFile(fd int, off int64, length uint64, write bool) (uint64, e
 	return addr, nil
 }
 
+// UnmapFile ends what MapFile did. It may be called only within Handler.Execute, for
+// the space of the call.
+func (s *Space) UnmapFile(addr, length uint64) {
+	if t := s.current(); t != nil {
+		s.engine.unmap(t, addr, length)
+	}
+}
+
 // mapFile has a stopped thread map a file of this process: at an address where nothing
 // may be mapped yet, or, if at is 0, at one that the kernel chooses.
 func (e *engine) mapFile(t *Thread, fd int, off int64, length, at, prot uint64) (uint64, error) {

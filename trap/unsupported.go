@@ -85,6 +85,9 @@ func (*Space) MapFile(fd int, off int64, length uint64, write bool) (uint64, err
 	return 0, ErrGone
 }
 
+// UnmapFile ends what MapFile did.
+func (*Space) UnmapFile(addr, length uint64) {}
+
 // Settle returns when no thread of the address space is inside a stub.
 func (*Space) Settle() {}
 

@@ -1,0 +1,240 @@
+package runtime
+
+import (
+	goruntime "runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	rings "rmemrun/ring"
+)
+
+// An agent serves the rings of a run, on a thread of its own.
+//
+//	               nothing came for a while: attended = 0, barrier, nothing is there
+//	   ┌─────────────────────────────────────────────────────────────────────────────┐
+//	   │                                                                             ▼
+//	hovering ◀── a processor is free for it ── looking at all rings ◀── rung ── asleep, on the bell
+//	   ▲  │                                       ▲            │                     ▲
+//	   └──┘ a ring that it attends to:            └────────────┴─────────────────────┘
+//	        something is there, nothing           something is there       nothing
+//
+// Whether it hovers is for its processors to say. A ring is attended if its initiator need not ring the bell. One that is served once
+// in a while is not: that nobody rings for it costs the barrier, when the agent goes to sleep.
+//
+// A ring whose exporter's guest looks at it by itself is left to that guest, but for what that leaves to the agent.
+//
+// The loop allocates nothing, takes no lock but those of a ring that it serves, and sleeps with the scheduler knowing.
+type agent struct {
+	bell       *rings.Bell
+	processors *processors
+	barrier    func() error // nil: guests fence
+	start      time.Time
+
+	charges  atomic.Pointer[[]*charge]
+	turns    atomic.Uint64
+	asleep   atomic.Bool
+	stopping atomic.Bool
+	ended    chan struct{}
+
+	mu      sync.Mutex // over changes of charges
+	running bool
+}
+
+// A charge is a ring that the agent has to serve.
+type charge struct {
+	ring   *rings.Ring
+	out    *rings.Out
+	broken func() // called once, when the ring is broken; it may take locks of the circuit
+
+	// The agent's.
+	attended bool
+	watched  bool          // the exporter's guest looks at it, again and again, by poll
+	polls    uint32        // how often it had, when that was looked at last
+	since    time.Duration // and when that was
+	failed   bool
+}
+
+const (
+	// hoverTurns is how often the rings that are attended are looked at, before the others and the time are.
+	hoverTurns = 64
+
+	// The agent hovers for so long after the last request. It learns how long is right: a sleep that was short should not have been one.
+	leastHover = 50 * time.Microsecond
+	mostHover  = 2 * time.Millisecond
+
+	// nap is for how long a guest is believed to go on looking at its rings by poll that has done so twice within that time.
+	nap = 500 * time.Microsecond
+)
+
+func newAgent(bell *rings.Bell, p *processors, barrier func() error) *agent {
+	a := &agent{bell: bell, processors: p, barrier: barrier, start: time.Now(), ended: make(chan struct{})}
+	a.charges.Store(&[]*charge{})
+	return a
+}
+
+// add has a ring served from now on.
+func (a *agent) add(c *charge) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	charges := append(slices.Clone(*a.charges.Load()), c)
+	a.charges.Store(&charges)
+	if !a.running {
+		a.running = true
+		go a.run()
+	}
+	a.bell.Ring()
+}
+
+// remove has a ring served no more. When it returns, the agent does not look at it any more.
+func (a *agent) remove(c *charge) {
+	a.mu.Lock()
+	charges := slices.DeleteFunc(slices.Clone(*a.charges.Load()), func(d *charge) bool { return d == c })
+	a.charges.Store(&charges)
+	running, turn := a.running, a.turns.Load()
+	a.mu.Unlock()
+	for n := 0; running && a.turns.Load() == turn && !a.asleep.Load(); n++ {
+		if n > 1000 {
+			time.Sleep(20 * time.Microsecond)
+		} else {
+			goruntime.Gosched()
+		}
+	}
+}
+
+// stop ends the agent.
+func (a *agent) stop() {
+	a.mu.Lock()
+	running := a.running
+	a.mu.Unlock()
+	if !running {
+		return
+	}
+	a.stopping.Store(true)
+	a.bell.Ring()
+	<-a.ended
+}
+
+// run is the agent's loop.
+func (a *agent) run() {
+	goruntime.LockOSThread() // for good: the thread ends with the agent
+	defer close(a.ended)
+	patience := mostHover
+	last := a.now() // when something was there
+	for {
+		a.turns.Add(1) // what was removed before is not in charges
+		charges := *a.charges.Load()
+		if a.stopping.Load() {
+			return
+		}
+		now := a.now()
+		a.processors.consider(now)
+		hover := a.processors.hover
+		switch {
+		case a.look(charges, now), hover && a.hover(charges, now):
+			last = now
+		case hover && now-last < patience && slices.ContainsFunc(charges, (*charge).hovered):
+		default:
+			a.rest(charges)
+			last = a.now()
+			if last-now < patience {
+				patience = min(2*patience, mostHover)
+			} else {
+				patience = max(patience/2, leastHover)
+			}
+		}
+	}
+}
+
+func (a *agent) now() time.Duration { return time.Since(a.start) }
+
+// look serves all rings, and reports whether there was something to do.
+func (a *agent) look(charges []*charge, now time.Duration) (busy bool) {
+	for _, c := range charges {
+		c.watch(now)
+		if c.due() {
+			a.serve(c, now)
+			busy = true
+		}
+	}
+	return busy
+}
+
+// hover looks at the rings that are attended until something has been there, or for some turns.
+func (a *agent) hover(charges []*charge, now time.Duration) (busy bool) {
+	for range hoverTurns {
+		for _, c := range charges {
+			if c.hovered() && c.due() {
+				a.serve(c, now)
+				busy = true
+			}
+		}
+		if busy {
+			return true
+		}
+		pause()
+	}
+	return false
+}
+
+// hovered reports whether requests of the ring are expected that the agent is to serve.
+func (c *charge) hovered() bool { return c.attended && !c.watched }
+
+// due reports whether a request waits for the agent.
+func (c *charge) due() bool {
+	return c.ring.Ready() && (!c.watched && !c.ring.Polled() || c.ring.Left())
+}
+
+// watch looks whether the exporter's guest still looks at a ring that is left to it.
+func (c *charge) watch(now time.Duration) {
+	if !c.watched || now-c.since < nap {
+		return
+	}
+	p := c.ring.Polls()
+	c.watched = p != c.polls
+	c.polls, c.since = p, now
+}
+
+// serve serves a ring.
+func (a *agent) serve(c *charge, now time.Duration) {
+	n, err := c.ring.Serve(rings.Slots)
+	if err != nil && !c.failed {
+		c.failed = true
+		c.broken()
+	}
+	if p := c.ring.Polls(); p != c.polls {
+		c.watched = now-c.since < nap
+		c.polls, c.since = p, now
+	}
+	if !c.attended && (n > 1 || a.processors.hover || c.watched) {
+		c.attended = true
+		c.out.Attend(true)
+	}
+}
+
+// rest sleeps until the bell is rung, unless a request waits. Rings are attended no more, but those that are left to a guest.
+func (a *agent) rest(charges []*charge) {
+	parked := false
+	var limit time.Duration
+	for _, c := range charges {
+		switch {
+		case c.watched:
+			limit = nap
+		case c.attended:
+			c.attended = false
+			c.out.Attend(false)
+			parked = true
+		}
+	}
+	dozed := a.bell.Doze()
+	if parked && a.barrier != nil {
+		_ = a.barrier() // it worked when the run began
+	}
+	if !slices.ContainsFunc(charges, (*charge).due) {
+		a.asleep.Store(true)
+		a.bell.Sleep(dozed, limit)
+		a.asleep.Store(false)
+	}
+	a.bell.Wake()
+}

@@ -1,0 +1,146 @@
+package runtime
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Processors say who may spin. Those who do never outnumber the processors there are: if one more would, everybody who waits gives
+// his processor away at once, as it is what he waits for that needs it.
+//
+// A guest counts for as many processors as it has used of late, by the clock that the kernel keeps of its process. It is read only
+// while the agent is awake.
+type processors struct {
+	cpus   int
+	poll   Poll
+	change func(spin bool) // of how guests wait
+	spin   atomic.Bool     // the guests may spin; the agent stores it
+
+	// The agent's.
+	hover   bool // the agent may spin
+	sampled time.Duration
+
+	mu     sync.Mutex // over guests; the agent only tries
+	guests []*usage
+}
+
+// A usage is how much of the processors a guest uses.
+type usage struct {
+	pid  func() int
+	last time.Duration // what it had used when it was sampled
+	busy [memory]int   // how many processors it used then, and before
+}
+
+// A Poll says whether the agent may spin.
+type Poll uint8
+
+// Poll's values.
+const (
+	PollAuto Poll = iota // while there is a processor for it
+	PollYes
+	PollNo
+)
+
+const (
+	// sampling is how often guests' clocks are read.
+	sampling = 4 * time.Millisecond
+
+	// memory is how many samples a guest counts for that has used a processor in one of them: one that waits for
+	// its turn, while others have theirs, must not be forgotten.
+	memory = 4
+
+	// spinTurns is for how many turns guests spin if they may.
+	spinTurns = 400
+
+	// helpTurns is after how many turns in all a guest asks for help.
+	helpTurns = 20_000
+)
+
+func newProcessors(cpus int, p Poll, nodes int, change func(spin bool)) *processors {
+	if cpus <= 0 {
+		cpus = available()
+	}
+	q := &processors{cpus: cpus, poll: p, change: change, hover: p == PollYes}
+	q.spin.Store(nodes <= cpus)
+	return q
+}
+
+// available is how many processors this process may use.
+func available() int {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return 1
+	}
+	return max(set.Count(), 1)
+}
+
+// add counts a guest, by its process.
+func (p *processors) add(pid func() int) *usage {
+	u := &usage{pid: pid}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.guests = append(p.guests, u)
+	return u
+}
+
+// remove counts it no more.
+func (p *processors) remove(u *usage) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.guests = slices.DeleteFunc(p.guests, func(v *usage) bool { return v == u })
+}
+
+// consider decides anew who may spin, if it is time to.
+func (p *processors) consider(now time.Duration) {
+	passed := now - p.sampled
+	if passed < sampling || !p.mu.TryLock() {
+		return
+	}
+	p.sampled = now
+	running := 0
+	for _, u := range p.guests {
+		running += u.sample(processTime(u.pid()), passed)
+	}
+	p.mu.Unlock()
+	p.decide(running)
+}
+
+// decide decides who may spin, while so many processors are used by guests.
+func (p *processors) decide(running int) {
+	switch p.poll {
+	case PollAuto:
+		p.hover = running < p.cpus
+	default:
+		p.hover = p.poll == PollYes
+	}
+	if spin := running <= p.cpus; spin != p.spin.Load() {
+		p.spin.Store(spin)
+		p.change(spin)
+	}
+}
+
+// sample takes note of what the guest has used in all, and returns how many processors it counts for.
+func (u *usage) sample(used, passed time.Duration) int {
+	copy(u.busy[1:], u.busy[:])
+	u.busy[0] = int((used - u.last + passed*7/8) / passed) // an eighth of one counts
+	if used < u.last || u.last == 0 {
+		u.busy[0] = min(u.busy[0], 1) // it is another process, or the first time
+	}
+	u.busy[0] = max(u.busy[0], 0)
+	u.last = used
+	return slices.Max(u.busy[:])
+}
+
+// processTime is how long the threads of a process have run, 0 if there is none.
+func processTime(pid int) time.Duration {
+	const cpuclockSched = 2 // include/linux/posix-timers.h, as clock_getcpuclockid(3) has it
+	var t unix.Timespec
+	if unix.ClockGettime(int32(^pid<<3|cpuclockSched), &t) != nil {
+		return 0
+	}
+	return time.Duration(t.Nano())
+}
