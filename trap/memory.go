@@ -34,3 +34,9 @@ func (m *Memory) ReadAt(p []byte, off int64) (int, error) {
 func (m *Memory) WriteAt(p []byte, off int64) (int, error) {
 	return m.space.Write(m.addr+uint64(off), p)
 }
+
+// WritePartAt writes p at offset off as far as the guest could, from the beginning, for who need not
+// take back what an error leaves half done: it saves WriteAt's precautions. It returns how much it wrote, and an error if that is not all.
+func (m *Memory) WritePartAt(p []byte, off int64) (int, error) {
+	return m.space.WritePart(m.addr+uint64(off), p)
+}

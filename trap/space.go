@@ -5,6 +5,7 @@ package trap
 import (
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -115,20 +116,44 @@ func (s *Space) Read(addr uint64, p []byte) (int, error) {
 // Write writes p to the guest's memory at addr, or nothing, and an error says why
 // not. Safe from any goroutine.
 //
-// The kernel would write the pages before the first one that it cannot. So each page
-// but the first is tried before: one byte of it is written over itself.
+// The kernel writes the pages before the first one that it cannot. So what is there is read before, and put
+// back if that happens. To try each page instead costs two system calls a page, and more than reading them all.
 func (s *Space) Write(addr uint64, p []byte) (int, error) {
-	var b [1]byte
-	for n := pageSize - addr%pageSize; n < uint64(len(p)); n += pageSize {
-		if _, err := s.Read(addr+n, b[:]); err != nil {
-			return 0, err
-		}
-		if _, err := s.copy("write", unix.SYS_PROCESS_VM_WRITEV, addr+n, b[:]); err != nil {
-			return 0, err
-		}
+	if addr%pageSize+uint64(len(p)) <= pageSize {
+		return s.WritePart(addr, p)
 	}
+	old := newBackup(len(p))
+	defer freeBackup(old)
+	if _, err := s.Read(addr, *old); err != nil {
+		return 0, err
+	}
+	n, err := s.WritePart(addr, p)
+	if err != nil && n > 0 {
+		_, _ = s.WritePart(addr, (*old)[:n])
+		n = 0
+	}
+	return n, err
+}
+
+// WritePart writes as much of p to the guest's memory at addr as can be written, from the beginning. It returns how much that is, and an error if it is not
+// all. Safe from any goroutine.
+func (s *Space) WritePart(addr uint64, p []byte) (int, error) {
 	return s.copy("write", unix.SYS_PROCESS_VM_WRITEV, addr, p)
 }
+
+// backups holds buffers for what is in memory that is written.
+var backups = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
+
+func newBackup(n int) *[]byte {
+	b := backups.Get().(*[]byte)
+	if cap(*b) < n {
+		*b = make([]byte, n)
+	}
+	*b = (*b)[:n]
+	return b
+}
+
+func freeBackup(b *[]byte) { backups.Put(b) }
 
 func (s *Space) copy(what string, call uintptr, addr uint64, p []byte) (int, error) {
 	done := 0

@@ -50,6 +50,9 @@ func (*Space) Read(uint64, []byte) (int, error) { return 0, ErrGone }
 // Write writes the guest's memory.
 func (*Space) Write(uint64, []byte) (int, error) { return 0, ErrGone }
 
+// WritePart writes the guest's memory.
+func (*Space) WritePart(uint64, []byte) (int, error) { return 0, ErrGone }
+
 // Memory returns the guest's memory from addr on.
 func (s *Space) Memory(addr uint64) *Memory { return &Memory{space: s, addr: addr} }
 
