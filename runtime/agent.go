@@ -232,6 +232,7 @@ func (a *agent) rest(charges []*charge) {
 		_ = a.barrier() // it worked when the run began
 	}
 	if !slices.ContainsFunc(charges, (*charge).due) {
+		a.processors.rested = true
 		a.asleep.Store(true)
 		a.bell.Sleep(dozed, limit)
 		a.asleep.Store(false)

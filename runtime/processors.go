@@ -12,8 +12,8 @@ import (
 // Processors say who may spin. Those who do never outnumber the processors there are: if one more would, everybody who waits gives
 // his processor away at once, as it is what he waits for that needs it.
 //
-// A guest counts for as many processors as it has used of late, by the clock that the kernel keeps of its process. It is read only
-// while the agent is awake.
+// A guest counts for as many processors as it has used of late, by the clock that the kernel keeps of its process. If others than guests
+// use processors, the agent sees that it does not get one all the time that it hovers. The clocks are read only while the agent is awake.
 type processors struct {
 	cpus   int
 	poll   Poll
@@ -23,6 +23,9 @@ type processors struct {
 	// The agent's.
 	hover   bool // the agent may spin
 	sampled time.Duration
+	own     time.Duration // what the agent had used then
+	rested  bool          // it has slept since
+	crowded int           // for so many samples more, there is no processor to be had
 
 	mu     sync.Mutex // over guests; the agent only tries
 	guests []*usage
@@ -52,6 +55,9 @@ const (
 	// memory is how many samples a guest counts for that has used a processor in one of them: one that waits for
 	// its turn, while others have theirs, must not be forgotten.
 	memory = 4
+
+	// crowdedFor is for how many samples nobody spins, when the agent has found that others want its processor.
+	crowdedFor = 25
 
 	// spinTurns is for how many turns guests spin if they may.
 	spinTurns = 400
@@ -106,11 +112,27 @@ func (p *processors) consider(now time.Duration) {
 		running += u.sample(processTime(u.pid()), passed)
 	}
 	p.mu.Unlock()
+	own := clock(unix.CLOCK_THREAD_CPUTIME_ID)
+	p.crowd(own-p.own, passed)
+	p.own, p.rested = own, false
 	p.decide(running)
+}
+
+// crowd looks whether the agent had its processor for itself, having used some time of what has passed.
+func (p *processors) crowd(used, passed time.Duration) {
+	switch {
+	case p.hover && !p.rested && used < passed*7/8:
+		p.crowded = crowdedFor
+	case p.crowded > 0:
+		p.crowded--
+	}
 }
 
 // decide decides who may spin, while so many processors are used by guests.
 func (p *processors) decide(running int) {
+	if p.crowded > 0 {
+		running += p.cpus
+	}
 	switch p.poll {
 	case PollAuto:
 		p.hover = running < p.cpus
@@ -137,9 +159,17 @@ func (u *usage) sample(used, passed time.Duration) int {
 
 // processTime is how long the threads of a process have run, 0 if there is none.
 func processTime(pid int) time.Duration {
+	if pid <= 0 { // these numbers mean this process
+		return 0
+	}
 	const cpuclockSched = 2 // include/linux/posix-timers.h, as clock_getcpuclockid(3) has it
+	return clock(int32(^pid<<3 | cpuclockSched))
+}
+
+// clock reads a clock of the kernel's, 0 if there is none of that number.
+func clock(id int32) time.Duration {
 	var t unix.Timespec
-	if unix.ClockGettime(int32(^pid<<3|cpuclockSched), &t) != nil {
+	if unix.ClockGettime(id, &t) != nil {
 		return 0
 	}
 	return time.Duration(t.Nano())
