@@ -131,6 +131,8 @@ type benchFlags struct {
 // benchCommand makes the command rmemrun bench.
 func (a *app) benchCommand() *cobra.Command {
 	var flags benchFlags
+	var all benchAllFlags
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "bench [" + strings.Join(benchNames(), "|") + "]",
 		Short: "Measure remote-memory instructions beside their floor",
@@ -138,14 +140,36 @@ func (a *app) benchCommand() *cobra.Command {
 the guest sees it, and beside them their floor: the same guest under a minimal
 tracer written in C, which serves the same instructions with the same system
 calls and does nothing else. The two run in turn, on the same CPU. Without an
-operation, all are measured.`,
+operation, all are measured.
+
+--all measures every figure that has a limit, beside what bounds it, and says which
+limits are kept; --peers other libraries for memory access between processes, too,
+as far as they are installed. Then the status is 1 if a limit is not kept.`,
 		Example: `  rmemrun bench                     all operations
   rmemrun bench write               a write of 40 bytes
   rmemrun bench read -s 8..1M       reads of 8, 16, 32 … bytes
-  rmemrun bench cas --format json   histograms and all`,
+  rmemrun bench cas --format json   histograms and all
+  rmemrun bench --all               figures, limits, pass or fail
+  rmemrun bench --peers -o a.json   and MPI, OpenSHMEM, UCX, libfabric
+  rmemrun bench compare a.json b.json`,
 		Args:      cobra.MaximumNArgs(1),
 		ValidArgs: benchNames(),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
+			if asJSON {
+				flags.format = "json"
+			}
+			if all.all || all.peers || all.sweep {
+				if len(args) > 0 {
+					return usage("--all measures all there is; to choose, use --only")
+				}
+				if err := checkEngine(flags.engine); err != nil {
+					return usage("%w", err)
+				}
+				return a.benchAll(flags, all, c.Flags().Changed("rounds"))
+			}
+			if len(all.only) > 0 || all.output != "" || c.Flags().Changed("time") {
+				return usage("--only, --output and --time are for --all, --peers and --sweep")
+			}
 			b, err := newBench(flags, args)
 			if err != nil {
 				return &statusError{statusUsage, err}
@@ -164,18 +188,33 @@ operation, all are measured.`,
 	f := cmd.Flags()
 	f.StringVarP(&flags.sizes, "size", "s", "", "bytes: one size, or a range that doubles, 8..1M (default: 40, 8 for atomics, 64K for block)")
 	f.IntVarP(&flags.count, "count", "n", 2000, "operations in a round, at most")
-	f.IntVar(&flags.rounds, "rounds", 10, "rounds")
-	f.StringVar(&flags.cpus, "cpus", "", "CPUs to run on, as in 0,2-3, or all (default: one)")
+	f.IntVar(&flags.rounds, "rounds", 10, "rounds; with --all the pairs of one class that are wanted (default 5)")
+	f.StringVar(&flags.cpus, "cpus", "", "CPUs to run on, as in 0,2-3, or all (default: one); with --all those of initiator and target (default: the first two)")
 	f.StringVar(&flags.engine, "engine", runtime.Engines()[0], "how instructions are trapped: "+strings.Join(runtime.Engines(), ", "))
 	f.StringVar(&flags.format, "format", "text", "text, json, perftest or osu")
+	f.BoolVar(&asJSON, "json", false, "as --format json")
+	f.BoolVar(&all.all, "all", false, "measure every figure that has a limit")
+	f.BoolVar(&all.peers, "peers", false, "and other libraries, as far as they are installed")
+	f.BoolVar(&all.sweep, "sweep", false, "and sizes from 8 bytes to 1 MiB and 2 to 16 nodes, for plots")
+	f.StringArrayVar(&all.only, "only", nil, "with --all: figures with `WORD` in their name, group or subjects; may be given again")
+	f.IntVar(&all.ms, "time", 10, "with --all: `MILLISECONDS` for each item in each run")
+	f.StringVarP(&all.output, "output", "o", "", "with --all: write all that was measured to `FILE`, as JSON")
 	complete(cmd, "engine", runtime.Engines()...)
 	complete(cmd, "format", "text", "json", "perftest", "osu")
-	cmd.AddCommand(benchGuestCommand())
+	cmd.AddCommand(benchGuestCommand(), a.benchCellsCommand(), a.benchCompareCommand(), a.benchPlotCommand())
 	return cmd
 }
 
-// A bench is a checked request to measure.
-type bench struct {
+// checkEngine says whether there is such an engine.
+func checkEngine(name string) error {
+	if !slices.Contains(runtime.Engines(), name) {
+		return fmt.Errorf("--engine=%s: it is %s", name, strings.Join(runtime.Engines(), ", "))
+	}
+	return nil
+}
+
+// An operationBench is a checked request to measure operations beside the tracer.
+type operationBench struct {
 	flags      benchFlags
 	operations []benchOperation
 	sizes      [][]int // for each operation
@@ -183,10 +222,10 @@ type bench struct {
 	stderr     *os.File // of the guests, and where progress is shown
 }
 
-func newBench(flags benchFlags, args []string) (*bench, error) {
-	b := &bench{flags: flags, operations: benchOperations}
-	if !slices.Contains(runtime.Engines(), flags.engine) {
-		return nil, fmt.Errorf("--engine=%s: it is %s", flags.engine, strings.Join(runtime.Engines(), ", "))
+func newBench(flags benchFlags, args []string) (*operationBench, error) {
+	b := &operationBench{flags: flags, operations: benchOperations}
+	if err := checkEngine(flags.engine); err != nil {
+		return nil, err
 	}
 	if _, ok := benchFormats[flags.format]; !ok {
 		return nil, fmt.Errorf("--format=%s: it is text, json, perftest or osu", flags.format)
@@ -217,7 +256,7 @@ func newBench(flags benchFlags, args []string) (*bench, error) {
 const roundLimit = 100 * time.Millisecond
 
 // run measures everything.
-func (b *bench) run() (*benchReport, error) {
+func (b *operationBench) run() (*benchReport, error) {
 	cpus, err := pinProcess(b.flags.cpus)
 	if err != nil {
 		return nil, err
@@ -243,7 +282,7 @@ func (b *bench) run() (*benchReport, error) {
 
 // measure runs the rounds of one operation: the engine and the floor in turn, which of
 // them begins changing from round to round, so that what drifts meets both.
-func (b *bench) measure(self string, o benchOperation, sizes []int, floor *benchFloor) ([]*benchResult, error) {
+func (b *operationBench) measure(self string, o benchOperation, sizes []int, floor *benchFloor) ([]*benchResult, error) {
 	args := guestArgs{operation: o.name, sizes: sizes, count: b.flags.count, warmup: max(b.flags.count/10, 1), limit: roundLimit}
 	results := make([]*benchResult, len(sizes))
 	for i, size := range sizes {
@@ -281,7 +320,7 @@ func (b *bench) measure(self string, o benchOperation, sizes []int, floor *bench
 	return results, nil
 }
 
-func (b *bench) round(self string, args guestArgs, floor *benchFloor, onFloor bool) ([]guestSamples, error) {
+func (b *operationBench) round(self string, args guestArgs, floor *benchFloor, onFloor bool) ([]guestSamples, error) {
 	if onFloor {
 		return floor.round(self, args, b.stderr)
 	}

@@ -23,7 +23,7 @@ import (
 func guestEnv() []string { return append(os.Environ(), "GODEBUG=asyncpreemptoff=1") }
 
 // engineRound runs the measuring guest on two nodes.
-func (b *bench) engineRound(self string, args guestArgs, observer func(*runtime.Event)) ([]guestSamples, error) {
+func (b *operationBench) engineRound(self string, args guestArgs, observer func(*runtime.Event)) ([]guestSamples, error) {
 	out, err := newSampleFile()
 	if err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func (b *bench) engineRound(self string, args guestArgs, observer func(*runtime.
 
 // cells counts the cells that one operation sends, both ways: what a guest that runs
 // some of them sends more than one that runs none.
-func (b *bench) cells(self string, o benchOperation, size int) (float64, error) {
+func (b *operationBench) cells(self string, o benchOperation, size int) (float64, error) {
 	const operations = 10
 	var sent [2]int
 	for i, n := range []int{0, operations} {

@@ -84,3 +84,35 @@ func TestWrite(t *testing.T) {
 		t.Error("written into a directory that does not exist")
 	}
 }
+
+// With both axes logarithmic the y axis has the powers of ten around the points, and x in bytes is said so.
+func TestLogarithmic(t *testing.T) {
+	c := Chart{Title: "t", X: "bytes", Y: "µs", LogX: true, LogY: true, Bytes: true, Wide: true, Lines: []Line{
+		{Name: "one", Points: []Point{{8, 0.5}, {1 << 20, 50}}},
+		{Name: "five", Points: []Point{{8, 1}}, Color: 4},
+	}}
+	svg := string(c.SVG())
+	for _, want := range []string{">1M<", ">4K<", ">0.1<", ">100<", `width="960"`, `stroke-dasharray="6 3"`} {
+		if !strings.Contains(svg, want) {
+			t.Errorf("no %s in\n%s", want, svg)
+		}
+	}
+	// 0.1 at the bottom, 348, and 100 on top, 40: 1 is a third of the way up.
+	if want := `d="M64.0 245.3`; !strings.Contains(svg, want) {
+		t.Errorf("no %s in\n%s", want, svg)
+	}
+}
+
+// Bars stand one below the other; on a logarithmic scale their lengths go with the powers of ten.
+func TestBars(t *testing.T) {
+	c := Chart{Title: "ladder", Y: "ns", LogY: true, Bars: []Bar{{"trap", 1000, 0}, {"store", 10, 1}, {"least", 1, 1}}}
+	svg := string(c.SVG())
+	for _, want := range []string{`width="374.0"`, `width="124.7"`, `width="0.0"`, ">trap<", ">1000<"} {
+		if !strings.Contains(svg, want) {
+			t.Errorf("no %s in\n%s", want, svg)
+		}
+	}
+	if got := string(c.CSV()); got != "bar,ns\ntrap,1000\nstore,10\nleast,1\n" {
+		t.Errorf("got\n%s", got)
+	}
+}

@@ -9,6 +9,7 @@
  *
  *     batch ITEM BYTES OPERATIONS NANOSECONDS     so many operations, one behind the other, took so long together
  *     none ITEM BYTES REASON                      it cannot be measured, and why
+ *     version TEXT                                of the library that was measured
  *
  * and every other line is a remark. Which items there are, and what one operation of each is, stands in the programs.
  */
@@ -144,8 +145,9 @@ __attribute__((unused)) static struct batches *batches_begin(const struct item *
 
 	b.item = *item;
 	b.n = 1;
+	b.begin = clock_ns();
 	b.warm = b.end = 0;
-	b.count = 0;
+	b.enough = b.count = 0;
 	return &b;
 }
 
@@ -158,8 +160,8 @@ static inline int batches_more(const struct batches *b)
 }
 
 /*
- * Takes in a batch. The first ones find out how many operations it should have - a single one may have been long for
- * another reason -, the next ones warm up.
+ * Takes in a batch. The first ones find out how many operations it should have - some may have been long for another
+ * reason, as are the first operations of some libraries -, the next ones warm up.
  */
 __attribute__((unused)) static void batches_add(struct batches *b, uint64_t ns, unsigned ms)
 {
@@ -168,7 +170,7 @@ __attribute__((unused)) static void batches_add(struct batches *b, uint64_t ns, 
 		b->enough = 0;
 		return;
 	}
-	if (b->end == 0 && (++b->enough < 2 || (b->enough < 4 && clock_ns() - b->begin < (uint64_t)ms * 1000000)))
+	if (b->end == 0 && ++b->enough < FEWEST && clock_ns() - b->begin < (uint64_t)ms * 10000000)
 		return;
 	if (b->end == 0) {
 		b->warm = clock_ns() + (uint64_t)ms * 200000;

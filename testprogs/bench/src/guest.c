@@ -3,6 +3,7 @@
  * that is written to is the target's own, from malloc.
  *
  *     put:BYTES            write, fence: the data is there and acknowledged
+ *     write:BYTES          write, to the next instruction
  *     post:BYTES           write, without a fence until all are written; the message has a new word each time
  *     get:BYTES            read
  *     cas:4|8              compare-and-swap that succeeds
@@ -10,7 +11,7 @@
  *     pingpong-poll:BYTES  round trip: both write and look for the answer in their own memory with rmem_poll
  *     pingpong-wait:BYTES  round trip: both write with notification and wait for one
  *     put-asleep:BYTES     put, each by itself, while the target's program sleeps for 450 ms
- *     map-put:BYTES map-cas:8 map-fadd:8 map-copy:BYTES   through memory mapped by rmem_map
+ *     map-put:BYTES map-get:BYTES map-cas:8 map-fadd:8 map-put-asleep:BYTES   through memory mapped by rmem_map
  *     alltoall:BYTES       every node puts to every other; one operation is one put of any of them
  */
 #include "batch.h"
@@ -125,6 +126,13 @@ static void pingpong(const struct item *item, int polling)
 	check("fence", rmem_fence(areas[1]));
 }
 
+/* What is in the mapping when this returns is there for everybody. */
+static inline void map_put(char *map, size_t bytes)
+{
+	memcpy(map, message, bytes);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
 /* The memory of node 1, mapped. */
 static void mapped(const struct item *item)
 {
@@ -133,8 +141,10 @@ static void mapped(const struct item *item)
 
 	if (map == NULL)
 		map = rmem_map(areas[1], 0, MOST, RMEM_READ | RMEM_WRITE);
-	if (map == NULL) {
-		none(item, "rmem_map failed");
+	if ((intptr_t)map < 0) {
+		char reason[128];
+		snprintf(reason, sizeof reason, "rmem_map: %s", rmem_strerror((int)(intptr_t)map));
+		none(item, reason);
 		return;
 	}
 	if (is(item, "map-cas"))
@@ -144,11 +154,17 @@ static void mapped(const struct item *item)
 		});
 	else if (is(item, "map-fadd"))
 		MEASURE(item, o.ms, __atomic_fetch_add((uint64_t *)map, 1, __ATOMIC_SEQ_CST));
-	else
+	else if (is(item, "map-get"))
 		MEASURE(item, o.ms, {
-			memcpy(map, message, item->bytes);
-			__atomic_thread_fence(__ATOMIC_SEQ_CST);
+			memcpy(message, map, item->bytes);
+			__asm__ __volatile__("" : : "r"(message) : "memory");
 		});
+	else if (is(item, "map-put"))
+		MEASURE(item, o.ms, map_put(map, item->bytes));
+	else if (is(item, "map-put-asleep"))
+		MEASURE_ASLEEP(item, map_put(map, item->bytes));
+	else
+		none(item, "no such item");
 #else
 	none(item, "rmem.h has no rmem_map");
 #endif
@@ -165,6 +181,8 @@ static void measure(const struct item *item)
 	} else if (is(item, "put-asleep")) {
 		put(1, bytes);
 		MEASURE_ASLEEP(item, put(1, bytes));
+	} else if (is(item, "write")) {
+		MEASURE(item, o.ms, check("write", rmem_write(areas[1], 0, message, bytes, 0)));
 	} else if (is(item, "post")) {
 		MEASURE(item, o.ms, {
 			*(volatile uint64_t *)message = number++;
@@ -213,6 +231,14 @@ static void alltoall(const struct item *item)
 	}
 }
 
+/* Says whether an item ends with the message in the target's memory. */
+static int written(const char *name)
+{
+	if (strncmp(name, "map-", 4) == 0)
+		name += 4;
+	return strcmp(name, "put") == 0 || strcmp(name, "put-asleep") == 0 || strcmp(name, "post") == 0;
+}
+
 int main(int argc, char **argv)
 {
 	static uint64_t meeting;
@@ -225,7 +251,7 @@ int main(int argc, char **argv)
 		die("the guest needs two nodes");
 	if (me < 2)
 		pin(o.cpu[me]);
-	area = malloc(MOST);
+	area = aligned_alloc(4096, MOST); /* whole pages, to be mapped */
 	areas = calloc(nodes, sizeof *areas);
 	syncs = calloc(nodes, sizeof *syncs);
 	if (area == NULL || areas == NULL || syncs == NULL)
@@ -248,11 +274,10 @@ int main(int argc, char **argv)
 			pingpong(i, is(i, "pingpong-poll"));
 		else if (me == 0)
 			measure(i);
-		else if (me == 1 && is(i, "put-asleep"))
+		else if (me == 1 && strstr(i->name, "-asleep") != NULL)
 			sleep_ms(ASLEEP_MS);
 		meet();
-		if (me == 1 && (is(i, "put") || is(i, "put-asleep") || is(i, "post")) && i->bytes > 8 &&
-		    memcmp(area + 8, message + 8, i->bytes - 8) != 0)
+		if (me == 1 && written(i->name) && i->bytes > 8 && memcmp(area + 8, message + 8, i->bytes - 8) != 0)
 			die("node 1: %s: not what was written", i->name);
 	}
 	return 0;

@@ -216,6 +216,8 @@ int main(int argc, char **argv)
 	memset(message, 1, MOST);
 	result = message + MOST - 128;
 	compare = message + MOST - 64;
+	if (me == 0)
+		printf("version libfabric %u.%u\n", FI_MAJOR(fi_version()), FI_MINOR(fi_version()));
 	rc = open_fabric();
 	if (rc != 0) {
 		if (me == 0)

@@ -79,6 +79,20 @@ static void measure(const struct item *item, MPI_Win win, unsigned ms)
 	}
 }
 
+/* The first line of what the library says of itself, up to a comma. */
+static void version(void)
+{
+	char text[MPI_MAX_LIBRARY_VERSION_STRING];
+	int length;
+
+	MPI_Get_library_version(text, &length);
+	text[strcspn(text, "\n,")] = '\0';
+	for (char *p = text; *p; p++)
+		if (*p == '\t')
+			*p = ' ';
+	printf("version %s\n", text);
+}
+
 int main(int argc, char **argv)
 {
 	struct options o;
@@ -97,6 +111,8 @@ int main(int argc, char **argv)
 	base = window(o.variant, &win);
 	memset(base, 0, MOST);
 	MPI_Win_lock_all(MPI_MODE_NOCHECK, win);
+	if (rank == 0)
+		version();
 	for (struct item *i = o.item; i < o.item + o.items; i++) {
 		int asleep = is(i, "put-asleep"), puts = asleep || is(i, "put");
 		memset(base, 0, i->bytes);

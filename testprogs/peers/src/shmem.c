@@ -78,6 +78,16 @@ static void measure(const struct item *item, struct memory *m, unsigned ms)
 	}
 }
 
+static void version(void)
+{
+	char name[SHMEM_MAX_NAME_LEN];
+	int major, minor;
+
+	shmem_info_get_name(name);
+	shmem_info_get_version(&major, &minor);
+	printf("version %s, OpenSHMEM %d.%d\n", name, major, minor);
+}
+
 int main(int argc, char **argv)
 {
 	struct memory *m = &fixed;
@@ -97,6 +107,8 @@ int main(int argc, char **argv)
 	if (m == NULL)
 		die("no symmetric memory");
 	memset(m, 0, sizeof *m);
+	if (me == 0)
+		version();
 	for (struct item *i = o.item; i < o.item + o.items; i++) {
 		int asleep = is(i, "put-asleep"), puts = asleep || is(i, "put");
 		memset(m->area, 0, i->bytes);

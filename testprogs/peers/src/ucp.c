@@ -165,6 +165,8 @@ int main(int argc, char **argv)
 	message = malloc(MOST);
 	if (message == NULL)
 		die("no memory");
+	if (me == 0)
+		printf("version UCX %s\n", ucp_get_version_string());
 	open_ucp();
 	for (struct item *i = o.item; i < o.item + o.items; i++) {
 		int asleep = is(i, "put-asleep"), puts = asleep || is(i, "put");

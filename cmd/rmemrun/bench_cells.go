@@ -1,0 +1,82 @@
+package main
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rmemrun/atm"
+)
+
+// benchCellsCommand measures what one cell of 40 bytes costs the processor and prints it as the programs of testprogs/bench do.
+func (a *app) benchCellsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "cells MS",
+		Short:  "Measure the encoding, decoding and checks of a cell",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			ms, err := strconv.Atoi(args[0])
+			if err != nil || ms < 1 {
+				return usage("%s: not a number of milliseconds", args[0])
+			}
+			if err := benchCells(a.stdout, time.Duration(ms)*time.Millisecond); err != nil {
+				return failed("measure cells: %w", err)
+			}
+			return nil
+		},
+	}
+}
+
+// benchCells times batches of cells: encoded as a circuit does it, with its header, operation word, 40 bytes and CRC-10; then HEC,
+// CRC-10, circuit, sequence number and bounds checked and the data stored.
+func benchCells(w io.Writer, d time.Duration) error {
+	const (
+		size  = 40
+		cells = 1000 // of a batch
+	)
+	var (
+		cell    atm.Cell
+		source  [size]byte
+		segment [4096]byte
+		vc      = atm.VC{VCI: 100}
+		header  = atm.Header{VC: vc}.Octets() // with its HEC: of a circuit it is made once
+		took    []time.Duration
+	)
+	begin := time.Now()
+	for time.Since(begin) < d*6/5 || len(took) < 2 {
+		start := time.Now()
+		for i := range uint32(cells) {
+			offset := i * size % (uint32(len(segment)) - size)
+			source[0] = byte(i)
+			if err := header.EncodeSSM(&cell, uint8(i), uint16(i>>4), 1<<28|offset, source[:]); err != nil {
+				return err
+			}
+			h, ok := cell.Header()
+			if !ok || h.VC != vc {
+				return fmt.Errorf("cell %d has a wrong header", i)
+			}
+			m, err := atm.DecodeSSM(&cell)
+			if err != nil {
+				return err
+			}
+			at := int(binary.BigEndian.Uint32(m.Payload) & (1<<27 - 1))
+			data := m.Payload[4:]
+			if m.SN != uint8(i)&0xf || at > len(segment)-len(data) {
+				return fmt.Errorf("cell %d is out of its place", i)
+			}
+			copy(segment[at:], data)
+		}
+		took = append(took, time.Since(start))
+	}
+	out := bufio.NewWriter(w)
+	for _, t := range took[1+len(took)/6:] { // the first warm up
+		fmt.Fprintf(out, "batch cell %d %d %d\n", size, cells, t.Nanoseconds())
+	}
+	return out.Flush()
+}
