@@ -275,6 +275,9 @@ func runWith(t testing.TB, h Handler, started func(Engine, int), argv ...string)
 // newTestEngine makes the engine that RMEMRUN_TEST_ENGINE names, ptrace if nothing else
 // is said. A guest must not see any difference.
 func newTestEngine(c Config) Engine {
+	if h, ok := c.Handler.(*loop); ok {
+		return h.newEngine(c)
+	}
 	if os.Getenv("RMEMRUN_TEST_ENGINE") == "patch" {
 		return NewPatch(c)
 	}

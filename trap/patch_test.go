@@ -1,0 +1,81 @@
+//go:build linux && amd64
+
+package trap
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// patchFixture compiles testprogs/fixtures/patch/NAME.c.
+func patchFixture(t testing.TB, name string, flags ...string) string {
+	t.Helper()
+	return compileFixture(t, "patch/"+name, flags...)
+}
+
+// compileFixture compiles testprogs/fixtures/NAME.c and returns the program's path.
+func compileFixture(t testing.TB, name string, flags ...string) string {
+	t.Helper()
+	if _, err := exec.LookPath("cc"); err != nil {
+		t.Skip("no C compiler: install gcc")
+	}
+	fixtures.Lock()
+	defer fixtures.Unlock()
+	out := filepath.Join(fixtures.dir, strings.ReplaceAll(name, "/", "-")+strings.Join(flags, ""))
+	if _, err := os.Stat(out); err == nil {
+		return out
+	}
+	args := append([]string{"-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-I", "../guest", "-o", out, "../testprogs/fixtures/" + name + ".c"}, flags...)
+	if b, err := exec.Command("cc", args...).CombinedOutput(); err != nil {
+		t.Fatalf("cc %s: %v\n%s", strings.Join(args, " "), err, b)
+	}
+	return out
+}
+
+// eachWay runs a guest of testprogs/fixtures/patch in each of the ways that its instructions can be carried out, and wants
+// it to find everything right.
+func eachWay(t *testing.T, check func(t *testing.T, h *loop), path string, args ...string) {
+	t.Helper()
+	for _, w := range ways {
+		t.Run(w.name, func(t *testing.T) {
+			h := newLoop(t, w)
+			engine := "ptrace"
+			if w.patch {
+				engine = "patch"
+			}
+			times := "10"
+			if testing.Short() {
+				times = "1"
+			}
+			g := run(t, h, append([]string{path, engine, times}, args...)...)
+			if g.err != nil {
+				t.Fatal(g.err)
+			}
+			if got := exitStatus(g.status); got != 0 || g.stdout != "right\n" {
+				t.Errorf("exit status %d, output\n%s%s", got, g.stdout, g.stderr)
+			}
+			if len(h.spaces) != 0 {
+				t.Errorf("%d address spaces did not end", len(h.spaces))
+			}
+			if testing.Verbose() {
+				var b bytes.Buffer
+				for why, n := range h.patched {
+					fmt.Fprintf(&b, " %d: %v;", n, why)
+				}
+				t.Logf("%d trapped, %d helped;%s", h.trapped, h.helped, b.String())
+			}
+			if check != nil {
+				check(t, h)
+			}
+		})
+	}
+}
+
+func TestPatchedRegisters(t *testing.T) { eachWay(t, nil, patchFixture(t, "registers")) }
+func TestPatchedSignals(t *testing.T)   { eachWay(t, nil, patchFixture(t, "signals")) }
+func TestPatchedJumps(t *testing.T)     { eachWay(t, nil, patchFixture(t, "jumps")) }
