@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -52,7 +53,7 @@ func ParseLink(name string) (Link, error) {
 			return Link(l), nil
 		}
 	}
-	return 0, fmt.Errorf("no link type is called %q; there are %q", name, Links())
+	return 0, fmt.Errorf("no link type is called %q; there is %s", name, strings.Join(Links(), " and "))
 }
 
 // String is the link type's name.

@@ -51,6 +51,18 @@ type ndjsonExit struct {
 	Status int    `json:"status"`
 }
 
+type ndjsonLink struct {
+	Type     string `json:"type"` // "link"
+	Time     int64  `json:"time_ns"`
+	What     string `json:"what"` // "failed", "repaired", "rerouted"
+	Link     string `json:"link"`
+	From     string `json:"from"` // the direction
+	To       string `json:"to"`
+	Defect   string `json:"defect,omitempty"`   // of failed: "no signal", "loss of continuity"
+	Moved    int    `json:"moved,omitempty"`    // of rerouted: circuits led on another way
+	Stranded int    `json:"stranded,omitempty"` // and circuits for which there is none
+}
+
 type ndjsonInstruction struct {
 	Type   string         `json:"type"` // "instruction"
 	Time   int64          `json:"time_ns"`
@@ -121,6 +133,10 @@ func (n *ndjson) observe(e *runtime.Event) {
 	case runtime.Exit:
 		if n.show.showsExit(e.Node) {
 			n.print(ndjsonExit{"exit", int64(e.Time), e.Node, e.Status})
+		}
+	case runtime.OnLink:
+		if l := e.Link; linkText(l) != "" {
+			n.print(ndjsonLink{"link", int64(e.Time), l.What.String(), l.Link, l.From, l.To, l.Defect.String(), l.Moved, l.Stranded})
 		}
 	case runtime.Resume:
 		if cells := n.traced.take(e.Tag); n.show.shows(e) {

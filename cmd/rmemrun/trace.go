@@ -52,12 +52,30 @@ func (t *trace) observe(e *runtime.Event) {
 		if t.show.showsUnfinished(e) {
 			t.w.printf("%s = ? %s\n", t.head(e.Node, call(e)), t.paint.dim("(interrupted by a signal; runs again)"))
 		}
+	case runtime.OnLink:
+		if text := linkText(e.Link); text != "" {
+			t.w.printf("%s%s\n", t.paint.dim("[net] "), text)
+		}
 	case runtime.Exit:
 		t.unfinished(e.Node)
 		if t.show.showsExit(e.Node) {
 			t.w.printf("%s+++ exited with status %d +++\n", t.paint.dim(fmt.Sprintf("[%d] ", e.Node)), e.Status)
 		}
 	}
+}
+
+// linkText says what has happened to a link, or, if that is not of the links but of cells, nothing.
+func linkText(l *runtime.LinkEvent) string {
+	switch l.What {
+	case runtime.LinkFailed:
+		return fmt.Sprintf("link %s failed: %s receives nothing from %s (%v)", l.Link, l.To, l.From, l.Defect)
+	case runtime.LinkRepaired:
+		return fmt.Sprintf("link %s repaired: %s receives from %s again", l.Link, l.To, l.From)
+	case runtime.LinkRerouted:
+		return fmt.Sprintf("because of link %s %s led on another way; %s", l.Link, plural(l.Moved, "circuit was", "circuits were"),
+			plural(l.Stranded, "has none", "have none"))
+	}
+	return ""
 }
 
 // unfinished prints the instructions in which a node's threads have died.

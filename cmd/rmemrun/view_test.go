@@ -260,3 +260,46 @@ func TestTraceShowsNames(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
+
+// linkEvents are what happens to a link that fails and comes back, and what is of cells and circuits.
+func linkEvents() []*runtime.Event {
+	event := func(l runtime.LinkEvent) *runtime.Event {
+		l.Link, l.From, l.To = "trunk", "west", "east"
+		return &runtime.Event{Kind: runtime.OnLink, Node: -1, Time: time.Second, Link: &l}
+	}
+	return []*runtime.Event{
+		event(runtime.LinkEvent{What: runtime.LinkFailed, Defect: runtime.NoContinuity}),
+		event(runtime.LinkEvent{What: runtime.LinkAlarm}),
+		event(runtime.LinkEvent{What: runtime.LinkDropped}),
+		event(runtime.LinkEvent{What: runtime.LinkRerouted, Moved: 2, Stranded: 1}),
+		event(runtime.LinkEvent{What: runtime.LinkRepaired}),
+	}
+}
+
+// Failures of links are in the trace, whatever its filter.
+func TestLinksAreTraced(t *testing.T) {
+	show, err := parseFilter("node=7,error")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text, lines bytes.Buffer
+	views := []view{newTrace(&lineWriter{w: &text}, show, false), newNDJSON(&lineWriter{w: &lines}, show, nil, true, false)}
+	for _, e := range linkEvents() {
+		for _, v := range views {
+			v.observe(e)
+		}
+	}
+	if diff := cmp.Diff(`[net] link trunk failed: east receives nothing from west (loss of continuity)
+[net] because of link trunk 2 circuits were led on another way; 1 has none
+[net] link trunk repaired: east receives from west again
+`, text.String()); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	if diff := cmp.Diff(`{"type":"rmemrun","version":1}
+{"type":"link","time_ns":1000000000,"what":"failed","link":"trunk","from":"west","to":"east","defect":"loss of continuity"}
+{"type":"link","time_ns":1000000000,"what":"rerouted","link":"trunk","from":"west","to":"east","moved":2,"stranded":1}
+{"type":"link","time_ns":1000000000,"what":"repaired","link":"trunk","from":"west","to":"east"}
+`, lines.String()); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}

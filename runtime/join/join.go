@@ -345,15 +345,35 @@ var (
 	ErrNodes = errors.New("too many nodes")
 )
 
+// An unanswered is a call that came to nothing.
+type unanswered struct {
+	address, form, why string
+	err                error // of the context
+}
+
+// Error says who was called, and what may be wrong.
+func (u *unanswered) Error() string {
+	return fmt.Sprintf("call the rmemrun that listens at %s: %s; start it there with --listen, the same form of link (%s://) and the same secret",
+		u.address, u.why, u.form)
+}
+
+// Unwrap returns why the call was given up, as the context has it.
+func (u *unanswered) Unwrap() error { return u.err }
+
 // Dial calls a process that listens, or will listen before ctx is done.
 func Dial(ctx context.Context, cfg Config) (*Trunk, error) {
 	a, err := parseAddress(cfg.Address)
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	fail := func(err error) (*Trunk, error) {
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("no answer from %s (%w): is another rmemrun listening there, with the same form of link and the same secret?", cfg.Address, ctx.Err())
+			why := "the call was given up"
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				why = fmt.Sprintf("nobody answered for %v", time.Since(began).Round(100*time.Millisecond))
+			}
+			return nil, &unanswered{cfg.Address, a.form, why, ctx.Err()}
 		}
 		return nil, fmt.Errorf("join %s: %w", cfg.Address, err)
 	}
