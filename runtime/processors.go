@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -47,6 +48,23 @@ const (
 	PollYes
 	PollNo
 )
+
+var pollNames = [...]string{PollAuto: "auto", PollYes: "yes", PollNo: "no"}
+
+// String is "auto", "yes" or "no".
+func (p Poll) String() string { return pollNames[p] }
+
+// Polls are the names of all Polls.
+func Polls() []string { return pollNames[:] }
+
+// ParsePoll is the Poll of a name.
+func ParsePoll(name string) (Poll, error) {
+	i := slices.Index(pollNames[:], name)
+	if i < 0 {
+		return 0, fmt.Errorf("%q says nothing about polling; there is %q", name, pollNames)
+	}
+	return Poll(i), nil
+}
 
 const (
 	// sampling is how often guests' clocks are read.

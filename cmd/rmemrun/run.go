@@ -28,6 +28,8 @@ type runFlags struct {
 	json    bool
 	capture string
 	engine  string
+	cpus    int
+	poll    string
 	network topologyFlags
 	join    joinFlags
 }
@@ -70,6 +72,9 @@ are the programs' own. The exit status is that of the first program that fails,
 	flags.StringVar(&f.capture, "capture", "", "write the cells as pcapng to `FILE[:link=TYPE]`, - is standard output; TYPE is "+strings.Join(capture.Links(), " or "))
 	flags.StringVar(&f.engine, "engine", runtime.Engines()[0], "how instructions are trapped: "+strings.Join(runtime.Engines(), ", "))
 	complete(c, "engine", runtime.Engines()...)
+	flags.IntVar(&f.cpus, "cpus", 0, "how many processors may be kept busy by waiting; 0 is all that rmemrun may use")
+	flags.StringVar(&f.poll, "poll", runtime.PollAuto.String(), "whether the agent of the patch engine waits by looking: auto, while a processor is free for it, yes, no")
+	complete(c, "poll", runtime.Polls()...)
 	f.network.add(c)
 	f.join.add(c)
 	return c
@@ -109,6 +114,13 @@ func (a *app) runJob(c *cobra.Command, f *runFlags, args []string) error {
 	if !slices.Contains(runtime.Engines(), f.engine) {
 		return usage("--engine=%s: it is %s", f.engine, strings.Join(runtime.Engines(), ", "))
 	}
+	poll, err := runtime.ParsePoll(f.poll)
+	if err != nil {
+		return usage("--poll=%s: it is %s", f.poll, strings.Join(runtime.Polls(), ", "))
+	}
+	if f.cpus < 0 {
+		return usage("--cpus=%d: it is a number of processors", f.cpus)
+	}
 	joined, err := f.join.join(a)
 	if err != nil {
 		return err
@@ -139,7 +151,7 @@ func (a *app) runJob(c *cobra.Command, f *runFlags, args []string) error {
 	}
 	job := &runtime.Job{
 		Programs: programs, Stdin: a.stdin, Stdout: stdout, Stderr: a.stderr,
-		Label: f.label, Engine: f.engine, Observer: view, Log: a.log(),
+		Label: f.label, Engine: f.engine, CPUs: f.cpus, Poll: poll, Observer: view, Log: a.log(),
 		Topology: topology, LinkCells: captures, Seed: f.network.seed, Join: joined,
 	}
 	stop := func() {}
