@@ -62,10 +62,14 @@
 //	      │                              │ └─ the instruction itself, at the trampoline ── SIGILL: carried out as ever
 //	      └──────── signal: roll.go ─────┘
 //
+// Space.Map maps such a memory file into another guest, whose engine may be another
+// one. Mapping.Revoke, from whatever goroutine, asks that engine to take it away again, which it
+// does between two events, or before it lets a thread go on behind an instruction; a signal makes its wait4 return.
+//
 // # Locks
 //
 // The engine's state belongs to its OS thread and has no lock, except the table
-// of processes that Signal uses and a thread's futex word, which Thread.Wake uses.
-// Neither lock is held while another is taken. Memory and Space.Read and Space.Write use
+// of processes that Signal uses, the list of what Mapping.Revoke asks, and a thread's futex word, which Thread.Wake uses.
+// None of these locks is held while another is taken. Memory and Space.Read and Space.Write use
 // atomics only.
 package trap

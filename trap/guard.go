@@ -84,14 +84,15 @@ func filterProgram(program []unix.SockFilter, at uint64) []byte {
 }
 
 // bell is the signal by which other goroutines make the engine's wait4 return. Nobody
-// else sends it to this process, and Go's handler does nothing about it.
-const bell = 63
+// else sends it to this process, and Go's handler does nothing about it. It is none of the
+// real-time signals: those are refused when the user has too many of them pending.
+const bell = unix.SIGIO
 
 // canBeCalled makes bell interrupt system calls. Go's handlers have SA_RESTART, with which
 // wait4 would go on without looking up.
 func (e *engine) canBeCalled() error {
 	if !interruptsCalls(bell) {
-		return fmt.Errorf("%w: rmemrun does not handle signal %d", ErrForbids, bell)
+		return fmt.Errorf("%w: rmemrun does not handle signal %d", ErrForbids, int(bell))
 	}
 	return nil
 }

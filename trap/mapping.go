@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -70,7 +71,7 @@ func (s *Space) Map(sh *Shared, off, length uint64, write bool) (*Mapping, error
 	if t == nil {
 		return nil, ErrGone
 	}
-	if size := uint64(len(sh.Bytes)); length == 0 || length%pageSize != 0 || (sh.addr+off)%pageSize != 0 || off > size || length > size-off {
+	if size := sh.length; length == 0 || length%pageSize != 0 || (sh.addr+off)%pageSize != 0 || off > size || length > size-off {
 		return nil, fmt.Errorf("map %d bytes at %#x of the owner: %w", length, sh.addr+off, ErrAlign)
 	}
 	e := s.engine
@@ -263,7 +264,22 @@ func (e *engine) condemn(t *Thread, err error) {
 // Revoke blanks the mapping from whatever goroutine. Done is called when no instruction
 // of the guest can reach the memory any more: on the engine's thread, or, if the engine
 // has ended, at once. It must not block.
-func (m *Mapping) Revoke(done func()) { m.space.engine.calls.post(m, done) }
+func (m *Mapping) Revoke(done func()) {
+	e := m.space.engine
+	late := time.AfterFunc(patience, func() {
+		pid := m.space.PID()
+		e.Log.Error("a guest is killed: its threads do not stop, so that memory of another that it has mapped cannot be taken from it", "pid", pid)
+		_ = syscall.Kill(pid, unix.SIGKILL)
+	})
+	e.calls.post(m, func() {
+		late.Stop()
+		done()
+	})
+}
+
+// patience is how long the threads of a guest have to stop when a mapping is revoked. A thread that the kernel does not let
+// stop, since it waits for a child that it has hidden from us, or for its own userfaultfd(2), must not keep the owner of the memory waiting.
+const patience = 10 * time.Second
 
 // calls are what other goroutines ask of an engine.
 type calls struct {
@@ -371,25 +387,15 @@ func (e *engine) carryOut(s *Space, t *Thread) {
 	}
 }
 
-// usable returns the threads that halt has stopped, first those in a system call: one
-// that was stopped in its own code may be in a restartable sequence (rseq(2)), which it
-// would go on with though it was disturbed.
+// usable returns the threads that halt has stopped.
 func (e *engine) usable(s *Space) []*Thread {
-	var in, out []*Thread
+	var list []*Thread
 	for t := range s.threads {
-		if !t.held || !t.stopped {
-			continue
-		}
-		var r unix.PtraceRegs
-		switch errno := getRegs(t.tid, &r); {
-		case errno != 0 || r.Cs != userCS:
-		case int64(r.Orig_rax) >= 0:
-			in = append(in, t)
-		default:
-			out = append(out, t)
+		if t.held && t.stopped {
+			list = append(list, t)
 		}
 	}
-	return append(in, out...)
+	return list
 }
 
 // restartSyscall changes registers of a thread that was stopped within a system call,
@@ -400,9 +406,6 @@ func restartSyscall(r *unix.PtraceRegs) {
 
 		sysRestart = 219 // restart_syscall(2)
 	)
-	if int64(r.Orig_rax) < 0 {
-		return
-	}
 	switch int64(r.Rax) {
 	case restartSys, restartNoIntr, restartNoHand:
 		r.Rax = r.Orig_rax
@@ -467,10 +470,14 @@ func (e *engine) carryOutBy(t *Thread) {
 // lendItself has a thread that was stopped anywhere blank the doomed mappings of its address
 // space, and makes it as it was.
 func (e *engine) lendItself(s *Space, t *Thread) {
-	if errno := getRegs(t.tid, &t.regs); errno != 0 {
-		return // killed
+	if errno := getRegs(t.tid, &t.regs); errno != 0 || t.regs.Cs != userCS {
+		return // killed; or in 32-bit code, from which it cannot be sent to ours
 	}
-	restartSyscall(&t.regs)
+	if int64(t.regs.Orig_rax) >= 0 {
+		restartSyscall(&t.regs)
+	} else {
+		abortSequence(t, &t.regs)
+	}
 	e.blankAll(s, t)
 	if t.lost {
 		return

@@ -19,6 +19,7 @@ type Shared struct {
 	space      *Space
 	start, end uint64  // whole pages, in the guest
 	addr       uint64  // of Bytes, in the guest
+	length     uint64  // of Bytes
 	files      []*file // that they lay in when they were shared
 	pieces     []piece // the same, in order
 	pages      []byte  // our mapping of them
@@ -66,7 +67,7 @@ func (s *Space) Share(addr, length uint64, write bool) (*Shared, error) {
 	}
 	sh := &Shared{
 		space: s,
-		addr:  addr,
+		addr:  addr, length: length,
 		start: addr &^ (pageSize - 1),
 		end:   (addr + length + pageSize - 1) &^ (pageSize - 1),
 	}

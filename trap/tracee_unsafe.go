@@ -183,6 +183,22 @@ func quietChildStops() {
 	syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&act)), 0, 8, 0, 0)
 }
 
+// sequences returns the address of a tracee's struct rseq, 0 if it has none.
+func sequences(tid int) uint64 {
+	var config struct {
+		abi       uint64
+		size      uint32
+		signature uint32
+		flags     uint32
+		_         uint32
+	}
+	_, _, errno := syscall.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_GET_RSEQ_CONFIGURATION, uintptr(tid), unsafe.Sizeof(config), uintptr(unsafe.Pointer(&config)), 0, 0)
+	if errno != 0 {
+		return 0
+	}
+	return config.abi
+}
+
 // interruptsCalls makes a signal of this process, which Go handles, interrupt system calls
 // for good, and reports whether it does.
 func interruptsCalls(sig unix.Signal) bool {
