@@ -61,6 +61,12 @@ func (s site) Publish(node int, name string, r rmem.Record) rmem.Error {
 // Withdraw makes it unknown.
 func (s site) Withdraw(node int, name string) { s.r.directory.Withdraw(node, name) }
 
+// Ended notes that the guest of a node of the other rmemrun's has ended.
+func (s site) Ended(node int) {
+	s.r.directory.Leave(node)
+	s.r.over()
+}
+
 // Left takes a node of the other rmemrun's out of the job.
 func (s site) Left(node int) {
 	s.r.directory.Leave(node)

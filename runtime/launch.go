@@ -29,7 +29,7 @@ type run struct {
 	directory *directory
 	trunk     *join.Trunk // to the other rmemrun; nil: there is none
 
-	active atomic.Int64  // nodes whose guests have not ended
+	active atomic.Int64  // nodes whose guests have not ended, those of the other rmemrun too
 	idle   chan struct{} // closed when there are none
 
 	mu     sync.Mutex
@@ -95,7 +95,7 @@ func (j *Job) Run() (Result, error) {
 	}
 	r.directory = newDirectory(total)
 	r.idle = make(chan struct{})
-	r.active.Store(int64(nodes))
+	r.active.Store(int64(total))
 	var events *stream
 	if j.Observer != nil {
 		events = &stream{start: time.Now(), observer: j.Observer}
@@ -241,11 +241,12 @@ func (r *run) leave(n *node) {
 	r.guestEnded(n)
 	r.directory.Leave(n.id)
 	if n.slow {
-		if r.active.Add(-1) == 0 {
-			close(r.idle)
+		if r.trunk != nil {
+			r.trunk.Ended(n.id)
 		}
+		r.over()
 		select {
-		case <-r.idle: // nobody is left to ask, unless another rmemrun has guests, which are not waited for
+		case <-r.idle: // nobody is left to ask
 		case <-time.After(lingering):
 		}
 	}
@@ -257,6 +258,13 @@ func (r *run) leave(n *node) {
 	}
 	if r.trunk != nil {
 		r.trunk.Leave(n.id)
+	}
+}
+
+// over notes that the guest of a node has ended.
+func (r *run) over() {
+	if r.active.Add(-1) == 0 {
+		close(r.idle)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 
 // Version is that of everything that two processes say to each other: greetings, signalling, and the protocol of package rmem. Processes
 // of different versions do not join.
-const Version = 1
+const Version = 2
 
 // signallingVC carries greetings and signalling: the VC of point-to-point signalling at the UNI (ATM Forum UNI 3.1).
 var signallingVC = atm.VC{VCI: 5}

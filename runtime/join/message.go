@@ -17,7 +17,7 @@ import (
 //	          +------+------+------------ - -
 //	WITHDRAW  |  2   | node | name
 //	          +------+------+
-//	LEAVE     |  3   | node |
+//	LEAVE     |  3   | node |      no guest, and no answers any more
 //	          +------+------+----+-------+-------+-------+
 //	OPEN      |  4   | node | to |  id   | trunk |  vci  |
 //	          +------+------+----+-------+-------+-------+
@@ -25,6 +25,9 @@ import (
 //	CLOSE     |  5   |  id   |
 //	          +------+-------+
 //	           0      1   3   5   9       11      13
+//	          +------+------+
+//	ENDED     |  6   | node |      no guest any more, and answers until LEAVE
+//	          +------+------+
 //
 // OPEN sets up a circuit from node to node to: trunk is the lower VCI of its two on the trunk, vci the lower of its two at node to. Their
 // virtual paths follow from who opens. The id is the opener's: numbers of circuits that the listener opened are even, the caller's odd. Either may
@@ -42,6 +45,7 @@ const (
 	leave
 	open
 	closeCircuit
+	ended
 )
 
 // A message is one of them, its fields as in the diagrams.
@@ -95,7 +99,7 @@ func parseMessage(b []byte) (m message, err error) {
 	m.kind = messageKind(b[0])
 	b = b[1:]
 	switch m.kind {
-	case publish, withdraw, leave, open:
+	case publish, withdraw, leave, open, ended:
 		if len(b) < 2 {
 			return m, errSize
 		}
@@ -123,7 +127,7 @@ func parseMessage(b []byte) (m message, err error) {
 			return m, errSize
 		}
 		m.name = string(b)
-	case leave:
+	case leave, ended:
 		if len(b) != 0 {
 			return m, errSize
 		}

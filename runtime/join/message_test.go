@@ -32,7 +32,7 @@ func TestMessageGolden(t *testing.T) {
 
 func FuzzMessage(f *testing.F) {
 	for _, m := range []message{
-		{kind: publish, name: "name"}, {kind: withdraw, name: "name"}, {kind: leave}, {kind: open, trunk: 32, vci: 32}, {kind: closeCircuit},
+		{kind: publish, name: "name"}, {kind: withdraw, name: "name"}, {kind: leave}, {kind: ended, node: 1}, {kind: open, trunk: 32, vci: 32}, {kind: closeCircuit},
 	} {
 		f.Add(m.append(nil))
 	}
@@ -49,11 +49,11 @@ func FuzzMessage(f *testing.F) {
 }
 
 func TestGreetingGolden(t *testing.T) {
-	g := greeting{version: 1, kind: confirm, reason: 0, nodes: 0x0203, nonce: 0x0405060708090a0b, cookie: 0x0c0d0e0f10111213}
+	g := greeting{version: 2, kind: confirm, reason: 0, nodes: 0x0203, nonce: 0x0405060708090a0b, cookie: 0x0c0d0e0f10111213}
 	var b [greetingSize]byte
 	g.put(&b, []byte("secret"))
 	// The MAC was computed by: printf 726d656d… | xxd -r -p | openssl dgst -sha256 -hmac secret
-	want := "726d656d" + "0001" + "03" + "00" + "0203" + "0000" + "0405060708090a0b" + "0c0d0e0f10111213" + "b745cc02930b2ce562fc510d"
+	want := "726d656d" + "0002" + "03" + "00" + "0203" + "0000" + "0405060708090a0b" + "0c0d0e0f10111213" + "49277c439c8a0f4154289961"
 	if got := hex.EncodeToString(b[:]); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

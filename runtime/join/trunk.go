@@ -20,7 +20,9 @@ type Site interface {
 	// Publish makes a segment of one of the peer's nodes known, Withdraw unknown.
 	Publish(node int, name string, r rmem.Record) rmem.Error
 	Withdraw(node int, name string)
-	// Left says that a node of the peer's is gone, once.
+	// Ended says that the guest of a node of the peer's has ended, once. The node goes on to answer until Left.
+	Ended(node int)
+	// Left says that a node of the peer's is gone, once, after Ended.
 	Left(node int)
 }
 
@@ -66,6 +68,7 @@ type Trunk struct {
 	watching sync.WaitGroup
 
 	mu       sync.Mutex
+	finished []bool // by the peer's node: its guest has ended
 	gone     []bool // by the peer's node
 	circuits map[uint32]*circuit
 	byPort   map[portVC]*circuit
@@ -103,7 +106,7 @@ func newTrunk(cfg *Config, caller bool, mine, peers int, session uint64) *Trunk 
 	t := &Trunk{
 		log: cfg.Log, clock: cfg.Clock, secret: cfg.Secret, session: session, caller: caller, count: mine, peers: peers,
 		incoming: atm.NewReassembler(maxFrame), closing: make(chan struct{}), alone: make(chan struct{}),
-		gone: make([]bool, peers), circuits: make(map[uint32]*circuit), byPort: make(map[portVC]*circuit),
+		finished: make([]bool, peers), gone: make([]bool, peers), circuits: make(map[uint32]*circuit), byPort: make(map[portVC]*circuit),
 		trunkVCs: newVCIs(), records: make(map[record]struct{}),
 	}
 	if caller {
@@ -300,6 +303,8 @@ func (t *Trunk) deliver(b []byte) error {
 			}
 		}
 		t.left(node)
+	case ended:
+		t.finish(node)
 	case open:
 		return t.accept(m)
 	}
@@ -311,6 +316,17 @@ func (t *Trunk) hasLeft(node int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.gone[node-t.peerFirst()]
+}
+
+// finish notes that the guest of a node of the peer's has ended, and tells the site.
+func (t *Trunk) finish(node int) {
+	t.mu.Lock()
+	was := t.finished[node-t.peerFirst()]
+	t.finished[node-t.peerFirst()] = true
+	t.mu.Unlock()
+	if !was {
+		t.site.Ended(node)
+	}
 }
 
 // left notes that a node of the peer's has left, and tells the site. Circuits that it has opened are gone; those to it end when
@@ -329,6 +345,7 @@ func (t *Trunk) left(node int) {
 	}
 	t.mu.Unlock()
 	if !was {
+		t.finish(node)
 		t.site.Left(node)
 	}
 }
@@ -350,6 +367,9 @@ func (t *Trunk) lose(why error) {
 		}
 	})
 }
+
+// Ended tells the peer that the guest of a node of this process has ended, and that the node answers for a while.
+func (t *Trunk) Ended(node int) { t.tell(message{kind: ended, node: uint16(node)}) }
 
 // Leave tells the peer that a node of this process has left.
 func (t *Trunk) Leave(node int) { t.tell(message{kind: leave, node: uint16(node)}) }

@@ -26,6 +26,7 @@ type names struct {
 	mu      sync.Mutex
 	records map[record]rmem.Record
 	gone    map[int]bool
+	ended   []int // nodes, in the order in which it was told so
 	watches map[*watch]bool
 	left    func(node int)
 }
@@ -91,6 +92,12 @@ func (d *names) Watch(node int, name string, wake func()) func() {
 		defer d.mu.Unlock()
 		delete(d.watches, w)
 	}
+}
+
+func (d *names) Ended(node int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ended = append(d.ended, node)
 }
 
 func (d *names) Left(node int) {
@@ -380,6 +387,32 @@ func TestJoin(t *testing.T) {
 }
 
 // What a node withdraws is not found, nor is what a node had that left; who waits for it hears EDOWN.
+// The end of a guest is told once, by itself or with the end of its node, which until then answers.
+func TestEnded(t *testing.T) {
+	a, b := join(t, "udp", 1, 2)
+	defer a.end(t)
+	defer b.end(t)
+	if _, e := b.space[0].Export("s", make([]byte, 8), rmem.Read); e != rmem.OK {
+		t.Fatal(e)
+	}
+	_, o := do(t, func(o *rmem.Operation) { a.space[0].Import(o, "s", 1, rmem.Read, true) })
+	d := rmem.Desc(o.Handle())
+	ended := func() string {
+		a.names.mu.Lock()
+		defer a.names.mu.Unlock()
+		return fmt.Sprint(a.names.ended)
+	}
+	b.trunk.Ended(1)
+	b.trunk.Ended(1)
+	eventually(t, "the guest of node 1 has ended", func() bool { return ended() == "[1]" })
+	if e, _ := do(t, func(o *rmem.Operation) { a.space[0].Read(o, d, 0, make(memory, 8), 8, 1, false) }); e != rmem.OK {
+		t.Errorf("read from a node whose guest has ended, and which has not left: %v", e)
+	}
+	b.trunk.Leave(2)
+	b.trunk.Leave(1)
+	eventually(t, "both have ended", func() bool { return ended() == "[1 2]" })
+}
+
 func TestLeave(t *testing.T) {
 	a, b := join(t, "udp", 1, 2)
 	defer a.end(t)
