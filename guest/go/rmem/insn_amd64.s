@@ -27,6 +27,8 @@
 #define AP4	0xBE
 #define AP8	0xFE
 
+// What has a frame has it for the stub that may take the place of the instruction: it needs more of the stack than a function without one is sure of.
+
 // func insnNode() (result int64)
 TEXT ·insnNode(SB), NOSPLIT, $0-8
 	INSN(14, 0, noV, noAP)
@@ -40,7 +42,7 @@ TEXT ·insnNodes(SB), NOSPLIT, $0-8
 	RET
 
 // func insnPoll() (result int64)
-TEXT ·insnPoll(SB), NOSPLIT, $0-8
+TEXT ·insnPoll(SB), 0, $1024-8
 	INSN(16, 0, noV, noAP)
 	MOVQ	AX, result+0(FP)
 	RET
@@ -121,7 +123,7 @@ TEXT ·insnRelease(SB), NOSPLIT, $0-16
 	RET
 
 // func insnWrite(src unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
-TEXT ·insnWrite(SB), NOSPLIT, $0-40
+TEXT ·insnWrite(SB), 0, $1024-40
 	MOVQ	src+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -131,7 +133,7 @@ TEXT ·insnWrite(SB), NOSPLIT, $0-40
 	RET
 
 // func insnWriteSwab16(src unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
-TEXT ·insnWriteSwab16(SB), NOSPLIT, $0-40
+TEXT ·insnWriteSwab16(SB), 0, $1024-40
 	MOVQ	src+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -141,7 +143,7 @@ TEXT ·insnWriteSwab16(SB), NOSPLIT, $0-40
 	RET
 
 // func insnWriteSwab32(src unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
-TEXT ·insnWriteSwab32(SB), NOSPLIT, $0-40
+TEXT ·insnWriteSwab32(SB), 0, $1024-40
 	MOVQ	src+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -151,7 +153,7 @@ TEXT ·insnWriteSwab32(SB), NOSPLIT, $0-40
 	RET
 
 // func insnWriteSwab64(src unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
-TEXT ·insnWriteSwab64(SB), NOSPLIT, $0-40
+TEXT ·insnWriteSwab64(SB), 0, $1024-40
 	MOVQ	src+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -161,7 +163,7 @@ TEXT ·insnWriteSwab64(SB), NOSPLIT, $0-40
 	RET
 
 // func insnWriteNotify(src unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
-TEXT ·insnWriteNotify(SB), NOSPLIT, $0-40
+TEXT ·insnWriteNotify(SB), 0, $1024-40
 	MOVQ	src+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -171,7 +173,7 @@ TEXT ·insnWriteNotify(SB), NOSPLIT, $0-40
 	RET
 
 // func insnWriteSwab16Notify(src unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
-TEXT ·insnWriteSwab16Notify(SB), NOSPLIT, $0-40
+TEXT ·insnWriteSwab16Notify(SB), 0, $1024-40
 	MOVQ	src+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -181,7 +183,7 @@ TEXT ·insnWriteSwab16Notify(SB), NOSPLIT, $0-40
 	RET
 
 // func insnWriteSwab32Notify(src unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
-TEXT ·insnWriteSwab32Notify(SB), NOSPLIT, $0-40
+TEXT ·insnWriteSwab32Notify(SB), 0, $1024-40
 	MOVQ	src+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -191,7 +193,7 @@ TEXT ·insnWriteSwab32Notify(SB), NOSPLIT, $0-40
 	RET
 
 // func insnWriteSwab64Notify(src unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
-TEXT ·insnWriteSwab64Notify(SB), NOSPLIT, $0-40
+TEXT ·insnWriteSwab64Notify(SB), 0, $1024-40
 	MOVQ	src+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -201,7 +203,7 @@ TEXT ·insnWriteSwab64Notify(SB), NOSPLIT, $0-40
 	RET
 
 // func insnRead(dst unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
-TEXT ·insnRead(SB), NOSPLIT, $0-40
+TEXT ·insnRead(SB), 0, $1024-40
 	CALL	runtime·entersyscall(SB)
 	MOVQ	dst+0(FP), BX
 	MOVQ	off+8(FP), SI
@@ -213,7 +215,7 @@ TEXT ·insnRead(SB), NOSPLIT, $0-40
 	RET
 
 // func insnReadSwab16(dst unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
-TEXT ·insnReadSwab16(SB), NOSPLIT, $0-40
+TEXT ·insnReadSwab16(SB), 0, $1024-40
 	CALL	runtime·entersyscall(SB)
 	MOVQ	dst+0(FP), BX
 	MOVQ	off+8(FP), SI
@@ -225,7 +227,7 @@ TEXT ·insnReadSwab16(SB), NOSPLIT, $0-40
 	RET
 
 // func insnReadSwab32(dst unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
-TEXT ·insnReadSwab32(SB), NOSPLIT, $0-40
+TEXT ·insnReadSwab32(SB), 0, $1024-40
 	CALL	runtime·entersyscall(SB)
 	MOVQ	dst+0(FP), BX
 	MOVQ	off+8(FP), SI
@@ -237,7 +239,7 @@ TEXT ·insnReadSwab32(SB), NOSPLIT, $0-40
 	RET
 
 // func insnReadSwab64(dst unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
-TEXT ·insnReadSwab64(SB), NOSPLIT, $0-40
+TEXT ·insnReadSwab64(SB), 0, $1024-40
 	CALL	runtime·entersyscall(SB)
 	MOVQ	dst+0(FP), BX
 	MOVQ	off+8(FP), SI
@@ -249,7 +251,7 @@ TEXT ·insnReadSwab64(SB), NOSPLIT, $0-40
 	RET
 
 // func insnReadAsync(dst unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
-TEXT ·insnReadAsync(SB), NOSPLIT, $0-40
+TEXT ·insnReadAsync(SB), 0, $1024-40
 	MOVQ	dst+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -259,7 +261,7 @@ TEXT ·insnReadAsync(SB), NOSPLIT, $0-40
 	RET
 
 // func insnReadSwab16Async(dst unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
-TEXT ·insnReadSwab16Async(SB), NOSPLIT, $0-40
+TEXT ·insnReadSwab16Async(SB), 0, $1024-40
 	MOVQ	dst+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -269,7 +271,7 @@ TEXT ·insnReadSwab16Async(SB), NOSPLIT, $0-40
 	RET
 
 // func insnReadSwab32Async(dst unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
-TEXT ·insnReadSwab32Async(SB), NOSPLIT, $0-40
+TEXT ·insnReadSwab32Async(SB), 0, $1024-40
 	MOVQ	dst+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -279,7 +281,7 @@ TEXT ·insnReadSwab32Async(SB), NOSPLIT, $0-40
 	RET
 
 // func insnReadSwab64Async(dst unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
-TEXT ·insnReadSwab64Async(SB), NOSPLIT, $0-40
+TEXT ·insnReadSwab64Async(SB), 0, $1024-40
 	MOVQ	dst+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -289,7 +291,7 @@ TEXT ·insnReadSwab64Async(SB), NOSPLIT, $0-40
 	RET
 
 // func insnCAS(desired, off uint64, desc int32, expected uint64) (result int64, old uint64)
-TEXT ·insnCAS(SB), NOSPLIT, $0-48
+TEXT ·insnCAS(SB), 0, $1024-48
 	CALL	runtime·entersyscall(SB)
 	MOVQ	desired+0(FP), BX
 	MOVQ	off+8(FP), SI
@@ -302,7 +304,7 @@ TEXT ·insnCAS(SB), NOSPLIT, $0-48
 	RET
 
 // func insnFAdd(addend, off uint64, desc int32) (result int64, old uint64)
-TEXT ·insnFAdd(SB), NOSPLIT, $0-40
+TEXT ·insnFAdd(SB), 0, $1024-40
 	CALL	runtime·entersyscall(SB)
 	MOVQ	addend+0(FP), BX
 	MOVQ	off+8(FP), SI
@@ -314,7 +316,7 @@ TEXT ·insnFAdd(SB), NOSPLIT, $0-40
 	RET
 
 // func insnSwap(value, off uint64, desc int32) (result int64, old uint64)
-TEXT ·insnSwap(SB), NOSPLIT, $0-40
+TEXT ·insnSwap(SB), 0, $1024-40
 	CALL	runtime·entersyscall(SB)
 	MOVQ	value+0(FP), BX
 	MOVQ	off+8(FP), SI
@@ -326,7 +328,7 @@ TEXT ·insnSwap(SB), NOSPLIT, $0-40
 	RET
 
 // func insnCAS32(desired, off uint64, desc int32, expected uint64) (result int64, old uint64)
-TEXT ·insnCAS32(SB), NOSPLIT, $0-48
+TEXT ·insnCAS32(SB), 0, $1024-48
 	CALL	runtime·entersyscall(SB)
 	MOVQ	desired+0(FP), BX
 	MOVQ	off+8(FP), SI
@@ -339,7 +341,7 @@ TEXT ·insnCAS32(SB), NOSPLIT, $0-48
 	RET
 
 // func insnFAdd32(addend, off uint64, desc int32) (result int64, old uint64)
-TEXT ·insnFAdd32(SB), NOSPLIT, $0-40
+TEXT ·insnFAdd32(SB), 0, $1024-40
 	CALL	runtime·entersyscall(SB)
 	MOVQ	addend+0(FP), BX
 	MOVQ	off+8(FP), SI
@@ -351,7 +353,7 @@ TEXT ·insnFAdd32(SB), NOSPLIT, $0-40
 	RET
 
 // func insnSwap32(value, off uint64, desc int32) (result int64, old uint64)
-TEXT ·insnSwap32(SB), NOSPLIT, $0-40
+TEXT ·insnSwap32(SB), 0, $1024-40
 	CALL	runtime·entersyscall(SB)
 	MOVQ	value+0(FP), BX
 	MOVQ	off+8(FP), SI
@@ -363,7 +365,7 @@ TEXT ·insnSwap32(SB), NOSPLIT, $0-40
 	RET
 
 // func insnFence(desc int32) (result int64)
-TEXT ·insnFence(SB), NOSPLIT, $0-16
+TEXT ·insnFence(SB), 0, $1024-16
 	CALL	runtime·entersyscall(SB)
 	MOVL	desc+0(FP), DI
 	INSN(11, 0, noV, P)
@@ -372,7 +374,7 @@ TEXT ·insnFence(SB), NOSPLIT, $0-16
 	RET
 
 // func insnNotify(off uint64, desc int32) (result int64)
-TEXT ·insnNotify(SB), NOSPLIT, $0-24
+TEXT ·insnNotify(SB), 0, $1024-24
 	MOVQ	off+0(FP), SI
 	MOVL	desc+8(FP), DI
 	INSN(12, 0, noV, AP)
@@ -380,7 +382,7 @@ TEXT ·insnNotify(SB), NOSPLIT, $0-24
 	RET
 
 // func insnWait(event unsafe.Pointer, timeout, seg int32) (result int64)
-TEXT ·insnWait(SB), NOSPLIT, $0-24
+TEXT ·insnWait(SB), 0, $1024-24
 	CALL	runtime·entersyscall(SB)
 	MOVQ	event+0(FP), BX
 	MOVL	timeout+8(FP), SI
