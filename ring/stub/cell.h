@@ -133,10 +133,12 @@ INLINE void seal(struct slot *s, u64 header0, u64 header1, u64 index, u32 operat
 {
 	volatile u64 *w = s->word;
 	u64 word1 = sar(index) | (u64)swap4(operation) << 32;
+	// Before the first store: who looks at the line all the time would take it away while the others wait for the checksum.
+	u64 end = swap2(li << LI_SHIFT | crc10(word1, d, li));
 	w[1] = word1 | header1;
 	UNROLL for (int i = 0; i < DATA; i++)
 		w[2 + i] = d[i];
-	w[7] = swap2(li << LI_SHIFT | crc10(word1, d, li));
+	w[7] = end;
 	w[0] = header0 | (u32)(index + 1);
 }
 

@@ -123,7 +123,7 @@ struct board {
 	volatile u32 patience; // turns before help is asked for
 	volatile u32 ins_count;
 	volatile u32 fenced;   // membarrier(2) cannot be used: who looks at attended needs a fence before
-	u8 pad0[4096 - 32];
+	u8 pad0[4096 - 28];
 	struct in ins[MAX_INS];
 	struct out outs[MAX_OUTS];
 };

@@ -128,7 +128,7 @@ var Layout = []Field{
 	{"board", "patience", 16, 4},
 	{"board", "ins_count", 20, 4},
 	{"board", "fenced", 24, 4},
-	{"board", "pad0", 28, 4064},
+	{"board", "pad0", 28, 4068},
 	{"board", "ins", 4096, 32768},
 	{"board", "outs", 36864, 786432},
 	{"frame", "", 0, 248},
@@ -161,7 +161,7 @@ var Layout = []Field{
 }
 
 var entries = [...]uint32{
-	decode.Notify: 0x010a0,
+	decode.Notify: 0x010b0,
 	decode.Read:   0x013b0,
 	decode.CAS:    0x01680,
 	decode.FAdd:   0x016a0,
