@@ -59,7 +59,6 @@ func (b *Bench) compileOne(ctx context.Context, compiler []string, name, text st
 	}
 	args := append(append(compiler[1:len(compiler):len(compiler)], flags...), "-I"+b.dir, "-o", filepath.Join(b.dir, name), source)
 	cmd := exec.CommandContext(ctx, compiler[0], append(args, more...)...)
-	cmd.Env = append(os.Environ(), b.selfEnv()...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("compile %s with %s: %w: %s", name, filepath.Base(compiler[0]), err, firstError(out))

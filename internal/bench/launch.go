@@ -1,12 +1,10 @@
 package bench
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,11 +22,10 @@ const runLimit = 60 * time.Second
 
 // A launcher starts the programs of one run.
 type launcher struct {
-	dir  string // of the compiled programs
-	cpus [2]int
-	ms   int
-	// command collects what was run.
-	command []string
+	dir     string // of the compiled programs
+	cpus    [2]int
+	ms      int
+	command []string // what was run
 }
 
 // program is the path of a compiled program.
@@ -43,8 +40,8 @@ func (l *launcher) args(confined bool, more ...string) []string {
 	return append([]string{strconv.Itoa(l.ms), strconv.Itoa(a), strconv.Itoa(b)}, more...)
 }
 
-// output runs a program, confined to the CPUs, and returns what it printed on standard output. It dies, with all that it started, when ctx ends or
-// the time is up.
+// output runs a program, confined to the CPUs, and returns what it printed on standard output. It dies, with all that it started,
+// when ctx ends or the time is up.
 func (l *launcher) output(ctx context.Context, cpus []int, env []string, program string, args ...string) ([]byte, error) {
 	p, err := l.start(ctx, cpus, env, program, args...)
 	if err != nil {
@@ -58,14 +55,20 @@ type process struct {
 	name   string
 	cmd    *exec.Cmd
 	stdout bytes.Buffer
-	stderr *tail
-	cancel context.CancelFunc
+	stderr *complaint
 	ctx    context.Context
+	cancel context.CancelFunc
+	done   chan struct{} // closed when it has ended
+	err    error         // how; set before done is closed
 }
 
 func (l *launcher) start(ctx context.Context, cpus []int, env []string, program string, args ...string) (*process, error) {
-	l.command = append(l.command, strings.Join(append(append(env[:len(env):len(env)], filepath.Base(program)), args...), " "))
-	p := &process{name: filepath.Base(program), stderr: &tail{}}
+	name := filepath.Base(program)
+	if name == "exe" { // of /proc: this program itself
+		name = "rmemrun"
+	}
+	l.command = append(l.command, strings.Join(append(append(env[:len(env):len(env)], name), args...), " "))
+	p := &process{name: name, stderr: &complaint{first: make(chan string, 1)}}
 	p.ctx, p.cancel = context.WithTimeout(ctx, runLimit)
 	p.cmd = exec.CommandContext(p.ctx, program, args...)
 	p.cmd.Env = append(os.Environ(), env...)
@@ -78,6 +81,11 @@ func (l *launcher) start(ctx context.Context, cpus []int, env []string, program 
 		p.cancel()
 		return nil, fmt.Errorf("start %s: %w", p.name, err)
 	}
+	p.done = make(chan struct{})
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
 	return p, nil
 }
 
@@ -102,9 +110,8 @@ func startOn(cpus []int, cmd *exec.Cmd) error {
 // wait waits for the program to end.
 func (p *process) wait() ([]byte, error) {
 	defer p.cancel()
-	err := p.cmd.Wait()
-	// What the program left behind in its group ends too.
-	_ = unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL)
+	<-p.done
+	err := p.err
 	switch {
 	case err == nil || errors.Is(err, exec.ErrWaitDelay):
 		return p.stdout.Bytes(), nil
@@ -119,25 +126,30 @@ func (p *process) wait() ([]byte, error) {
 // stop ends a program that does not end by itself.
 func (p *process) stop() {
 	p.cancel()
-	_ = p.cmd.Wait() // it was killed
+	<-p.done
 }
 
-// A tail keeps the beginning of what a program says on standard error.
-type tail struct {
+// A complaint keeps the beginning of what a program says on standard error.
+type complaint struct {
 	text  []byte
-	lines chan string // each line as it comes, if anybody wants them
+	first chan string // gets the first line, when it is there
+	sent  bool
 }
 
-func (t *tail) Write(p []byte) (int, error) {
-	if room := 4096 - len(t.text); room > 0 {
-		t.text = append(t.text, p[:min(room, len(p))]...)
+func (c *complaint) Write(p []byte) (int, error) {
+	if room := 4096 - len(c.text); room > 0 {
+		c.text = append(c.text, p[:min(room, len(p))]...)
+	}
+	if line, _, found := bytes.Cut(c.text, []byte("\n")); found && !c.sent {
+		c.sent = true
+		c.first <- string(line)
 	}
 	return len(p), nil
 }
 
 // said is the first line of it, to be put behind an error.
-func (t *tail) said() string {
-	for line := range bytes.Lines(t.text) {
+func (c *complaint) said() string {
+	for line := range bytes.Lines(c.text) {
 		if s := strings.TrimSpace(string(line)); s != "" && strings.Trim(s, "-=*") != "" {
 			return ": " + s
 		}
@@ -160,57 +172,43 @@ func (b *Bench) guest(engine string, nodes int, confined bool) func(context.Cont
 			cpus = cpus[:1]
 		}
 		args := []string{"run", "-n", strconv.Itoa(nodes), "--engine", engine, l.program("guest")}
-		return l.output(ctx, cpus, b.selfEnv(), b.Self, append(args, l.args(confined, items...)...)...)
+		return l.output(ctx, cpus, nil, b.Self, append(args, l.args(confined, items...)...)...)
 	}
 }
 
-// guestOverUDP runs the measuring guest on two nodes of two rmemruns.
+// guestOverUDP runs the measuring guest on two nodes of two rmemruns. Node 0, which measures, is that of the one that listens.
 func (b *Bench) guestOverUDP(ctx context.Context, l *launcher, items []string) ([]byte, error) {
-	const waiting = "waiting at udp://"
 	args := func(flag, addr string) []string {
 		return append([]string{"run", "--engine", b.Engine, flag, addr, l.program("guest")}, l.args(true, items...)...)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	reader, writer, err := os.Pipe()
+	first, err := l.start(ctx, l.cpus[:], nil, b.Self, args("--listen", "127.0.0.1:0")...)
 	if err != nil {
 		return nil, err
 	}
-	defer reader.Close()
-	// The listener says where it listens on standard error; a pipe of ours brings that at once.
-	first := exec.CommandContext(ctx, b.Self, args("--listen", "127.0.0.1:0")...)
-	first.Env = append(os.Environ(), b.selfEnv()...)
-	first.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	first.Cancel = func() error { return unix.Kill(-first.Process.Pid, unix.SIGKILL) }
-	var out bytes.Buffer
-	first.Stdout, first.Stderr = &out, writer
-	l.command = append(l.command, "rmemrun "+strings.Join(first.Args[1:], " "))
-	err = startOn(l.cpus[:], first)
-	writer.Close()
+	addr, err := listensAt(first)
 	if err != nil {
-		return nil, fmt.Errorf("start the listening rmemrun: %w", err)
+		first.stop()
+		return nil, err
 	}
-	said := bufio.NewReader(reader)
-	line, err := said.ReadString('\n')
-	_, addr, found := strings.Cut(strings.TrimSpace(line), waiting)
-	addr, _, _ = strings.Cut(addr, " ")
-	if err != nil || !found {
-		cancel()
-		_ = first.Wait() // it was killed
-		return nil, fmt.Errorf("the listening rmemrun does not say where it waits: %q", line)
+	if _, err := l.output(ctx, l.cpus[:], nil, b.Self, args("--peer", addr)...); err != nil {
+		first.stop()
+		return nil, err
 	}
-	go func() { _, _ = io.Copy(io.Discard, said) }()
-	second, err := l.start(ctx, l.cpus[:], b.selfEnv(), b.Self, args("--peer", addr)...)
-	if err == nil {
-		_, err = second.wait()
+	return first.wait()
+}
+
+// listensAt is the address at which an rmemrun says it waits for another.
+func listensAt(p *process) (string, error) {
+	select {
+	case line := <-p.stderr.first:
+		_, after, found := strings.Cut(line, "waiting at udp://")
+		if addr, _, _ := strings.Cut(after, " "); found && addr != "" {
+			return addr, nil
+		}
+		return "", fmt.Errorf("the rmemrun that is to listen says %q", line)
+	case <-p.done:
+		return "", fmt.Errorf("the rmemrun that is to listen has ended: %w%s", p.err, p.stderr.said())
 	}
-	if err != nil {
-		cancel()
-	}
-	if errFirst := first.Wait(); err == nil && errFirst != nil {
-		err = fmt.Errorf("the listening rmemrun: %w", errFirst)
-	}
-	return out.Bytes(), err
 }
 
 // tracer runs the measuring guest under the minimal tracer, all on one CPU.
@@ -220,7 +218,7 @@ func (b *Bench) tracer(ctx context.Context, l *launcher, items []string) ([]byte
 
 // cells measures the cell path within rmemrun.
 func (b *Bench) cells(ctx context.Context, l *launcher, _ []string) ([]byte, error) {
-	return l.output(ctx, l.cpus[:1], b.selfEnv(), b.Self, "bench", "cells", strconv.Itoa(l.ms))
+	return l.output(ctx, l.cpus[:1], nil, b.Self, "bench", "cells", strconv.Itoa(l.ms))
 }
 
 // starts is how often a start is measured in a run.
@@ -233,7 +231,7 @@ func (b *Bench) start(command ...string) func(context.Context, *launcher, []stri
 		var out bytes.Buffer
 		for range starts {
 			before := monotonic()
-			printed, err := l.output(ctx, l.cpus[:1], b.selfEnv(), argv[0], argv[1:]...)
+			printed, err := l.output(ctx, l.cpus[:1], nil, argv[0], argv[1:]...)
 			if err != nil {
 				return nil, err
 			}

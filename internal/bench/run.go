@@ -16,7 +16,6 @@ import (
 // A Bench is what to measure, and how.
 type Bench struct {
 	Self    string   // the program that is rmemrun
-	SelfEnv []string // its environment, beside ours
 	CC      string   // a C compiler
 	Engine  string   // that runs the guests
 	CPUs    [2]int   // of the initiator and of the target
@@ -33,8 +32,6 @@ type Bench struct {
 	dir      string
 	subjects map[string]*Subject
 }
-
-func (b *Bench) selfEnv() []string { return b.SelfEnv }
 
 // A pair is two subjects that run one behind the other, or one alone.
 type pair struct {
@@ -190,7 +187,7 @@ func (b *Bench) runPair(ctx context.Context, record *Record, p *pair, round int)
 		used := newUsage()
 		out, err := s.run(ctx, l, p.items[side])
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return errors.New("interrupted")
 		}
 		if s.Command == "" && len(l.command) > 0 {
 			s.Command = strings.ReplaceAll(strings.Join(l.command, " & "), b.dir+"/", "")
