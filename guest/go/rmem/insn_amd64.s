@@ -1,3 +1,4 @@
+#include "funcdata.h"
 #include "textflag.h"
 
 // The instruction: UD1, see docs/isa.md. V is in BX, A in SI, P in DI; a field that
@@ -43,6 +44,7 @@ TEXT ·insnNodes(SB), NOSPLIT, $0-8
 
 // func insnPoll() (result int64)
 TEXT ·insnPoll(SB), 0, $1024-8
+	NO_LOCAL_POINTERS
 	INSN(16, 0, noV, noAP)
 	MOVQ	AX, result+0(FP)
 	RET
@@ -124,6 +126,7 @@ TEXT ·insnRelease(SB), NOSPLIT, $0-16
 
 // func insnWrite(src unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
 TEXT ·insnWrite(SB), 0, $1024-40
+	NO_LOCAL_POINTERS
 	MOVQ	src+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -134,6 +137,7 @@ TEXT ·insnWrite(SB), 0, $1024-40
 
 // func insnWriteSwab16(src unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
 TEXT ·insnWriteSwab16(SB), 0, $1024-40
+	NO_LOCAL_POINTERS
 	MOVQ	src+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -144,6 +148,7 @@ TEXT ·insnWriteSwab16(SB), 0, $1024-40
 
 // func insnWriteSwab32(src unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
 TEXT ·insnWriteSwab32(SB), 0, $1024-40
+	NO_LOCAL_POINTERS
 	MOVQ	src+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -154,6 +159,7 @@ TEXT ·insnWriteSwab32(SB), 0, $1024-40
 
 // func insnWriteSwab64(src unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
 TEXT ·insnWriteSwab64(SB), 0, $1024-40
+	NO_LOCAL_POINTERS
 	MOVQ	src+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -164,6 +170,7 @@ TEXT ·insnWriteSwab64(SB), 0, $1024-40
 
 // func insnWriteNotify(src unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
 TEXT ·insnWriteNotify(SB), 0, $1024-40
+	NO_LOCAL_POINTERS
 	MOVQ	src+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -174,6 +181,7 @@ TEXT ·insnWriteNotify(SB), 0, $1024-40
 
 // func insnWriteSwab16Notify(src unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
 TEXT ·insnWriteSwab16Notify(SB), 0, $1024-40
+	NO_LOCAL_POINTERS
 	MOVQ	src+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -184,6 +192,7 @@ TEXT ·insnWriteSwab16Notify(SB), 0, $1024-40
 
 // func insnWriteSwab32Notify(src unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
 TEXT ·insnWriteSwab32Notify(SB), 0, $1024-40
+	NO_LOCAL_POINTERS
 	MOVQ	src+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -194,6 +203,7 @@ TEXT ·insnWriteSwab32Notify(SB), 0, $1024-40
 
 // func insnWriteSwab64Notify(src unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
 TEXT ·insnWriteSwab64Notify(SB), 0, $1024-40
+	NO_LOCAL_POINTERS
 	MOVQ	src+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -204,6 +214,7 @@ TEXT ·insnWriteSwab64Notify(SB), 0, $1024-40
 
 // func insnRead(dst unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
 TEXT ·insnRead(SB), 0, $1024-40
+	NO_LOCAL_POINTERS
 	CALL	runtime·entersyscall(SB)
 	MOVQ	dst+0(FP), BX
 	MOVQ	off+8(FP), SI
@@ -216,6 +227,7 @@ TEXT ·insnRead(SB), 0, $1024-40
 
 // func insnReadSwab16(dst unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
 TEXT ·insnReadSwab16(SB), 0, $1024-40
+	NO_LOCAL_POINTERS
 	CALL	runtime·entersyscall(SB)
 	MOVQ	dst+0(FP), BX
 	MOVQ	off+8(FP), SI
@@ -228,6 +240,7 @@ TEXT ·insnReadSwab16(SB), 0, $1024-40
 
 // func insnReadSwab32(dst unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
 TEXT ·insnReadSwab32(SB), 0, $1024-40
+	NO_LOCAL_POINTERS
 	CALL	runtime·entersyscall(SB)
 	MOVQ	dst+0(FP), BX
 	MOVQ	off+8(FP), SI
@@ -240,6 +253,7 @@ TEXT ·insnReadSwab32(SB), 0, $1024-40
 
 // func insnReadSwab64(dst unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
 TEXT ·insnReadSwab64(SB), 0, $1024-40
+	NO_LOCAL_POINTERS
 	CALL	runtime·entersyscall(SB)
 	MOVQ	dst+0(FP), BX
 	MOVQ	off+8(FP), SI
@@ -252,6 +266,7 @@ TEXT ·insnReadSwab64(SB), 0, $1024-40
 
 // func insnReadAsync(dst unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
 TEXT ·insnReadAsync(SB), 0, $1024-40
+	NO_LOCAL_POINTERS
 	MOVQ	dst+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -262,6 +277,7 @@ TEXT ·insnReadAsync(SB), 0, $1024-40
 
 // func insnReadSwab16Async(dst unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
 TEXT ·insnReadSwab16Async(SB), 0, $1024-40
+	NO_LOCAL_POINTERS
 	MOVQ	dst+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -272,6 +288,7 @@ TEXT ·insnReadSwab16Async(SB), 0, $1024-40
 
 // func insnReadSwab32Async(dst unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
 TEXT ·insnReadSwab32Async(SB), 0, $1024-40
+	NO_LOCAL_POINTERS
 	MOVQ	dst+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -282,6 +299,7 @@ TEXT ·insnReadSwab32Async(SB), 0, $1024-40
 
 // func insnReadSwab64Async(dst unsafe.Pointer, off uint64, desc int32, n uint64) (result int64)
 TEXT ·insnReadSwab64Async(SB), 0, $1024-40
+	NO_LOCAL_POINTERS
 	MOVQ	dst+0(FP), BX
 	MOVQ	off+8(FP), SI
 	MOVL	desc+16(FP), DI
@@ -292,6 +310,7 @@ TEXT ·insnReadSwab64Async(SB), 0, $1024-40
 
 // func insnCAS(desired, off uint64, desc int32, expected uint64) (result int64, old uint64)
 TEXT ·insnCAS(SB), 0, $1024-48
+	NO_LOCAL_POINTERS
 	CALL	runtime·entersyscall(SB)
 	MOVQ	desired+0(FP), BX
 	MOVQ	off+8(FP), SI
@@ -305,6 +324,7 @@ TEXT ·insnCAS(SB), 0, $1024-48
 
 // func insnFAdd(addend, off uint64, desc int32) (result int64, old uint64)
 TEXT ·insnFAdd(SB), 0, $1024-40
+	NO_LOCAL_POINTERS
 	CALL	runtime·entersyscall(SB)
 	MOVQ	addend+0(FP), BX
 	MOVQ	off+8(FP), SI
@@ -317,6 +337,7 @@ TEXT ·insnFAdd(SB), 0, $1024-40
 
 // func insnSwap(value, off uint64, desc int32) (result int64, old uint64)
 TEXT ·insnSwap(SB), 0, $1024-40
+	NO_LOCAL_POINTERS
 	CALL	runtime·entersyscall(SB)
 	MOVQ	value+0(FP), BX
 	MOVQ	off+8(FP), SI
@@ -329,6 +350,7 @@ TEXT ·insnSwap(SB), 0, $1024-40
 
 // func insnCAS32(desired, off uint64, desc int32, expected uint64) (result int64, old uint64)
 TEXT ·insnCAS32(SB), 0, $1024-48
+	NO_LOCAL_POINTERS
 	CALL	runtime·entersyscall(SB)
 	MOVQ	desired+0(FP), BX
 	MOVQ	off+8(FP), SI
@@ -342,6 +364,7 @@ TEXT ·insnCAS32(SB), 0, $1024-48
 
 // func insnFAdd32(addend, off uint64, desc int32) (result int64, old uint64)
 TEXT ·insnFAdd32(SB), 0, $1024-40
+	NO_LOCAL_POINTERS
 	CALL	runtime·entersyscall(SB)
 	MOVQ	addend+0(FP), BX
 	MOVQ	off+8(FP), SI
@@ -354,6 +377,7 @@ TEXT ·insnFAdd32(SB), 0, $1024-40
 
 // func insnSwap32(value, off uint64, desc int32) (result int64, old uint64)
 TEXT ·insnSwap32(SB), 0, $1024-40
+	NO_LOCAL_POINTERS
 	CALL	runtime·entersyscall(SB)
 	MOVQ	value+0(FP), BX
 	MOVQ	off+8(FP), SI
@@ -366,6 +390,7 @@ TEXT ·insnSwap32(SB), 0, $1024-40
 
 // func insnFence(desc int32) (result int64)
 TEXT ·insnFence(SB), 0, $1024-16
+	NO_LOCAL_POINTERS
 	CALL	runtime·entersyscall(SB)
 	MOVL	desc+0(FP), DI
 	INSN(11, 0, noV, P)
@@ -375,6 +400,7 @@ TEXT ·insnFence(SB), 0, $1024-16
 
 // func insnNotify(off uint64, desc int32) (result int64)
 TEXT ·insnNotify(SB), 0, $1024-24
+	NO_LOCAL_POINTERS
 	MOVQ	off+0(FP), SI
 	MOVL	desc+8(FP), DI
 	INSN(12, 0, noV, AP)
@@ -383,6 +409,7 @@ TEXT ·insnNotify(SB), 0, $1024-24
 
 // func insnWait(event unsafe.Pointer, timeout, seg int32) (result int64)
 TEXT ·insnWait(SB), 0, $1024-24
+	NO_LOCAL_POINTERS
 	CALL	runtime·entersyscall(SB)
 	MOVQ	event+0(FP), BX
 	MOVL	timeout+8(FP), SI
