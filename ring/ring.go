@@ -69,8 +69,11 @@ func (r *Ring) Serve(most int) (int, error) {
 	r.server.Begin()
 	n, err := r.serve(most)
 	r.server.End()
-	return n, err
+	return max(n, 0), err
 }
+
+// lockedOut is what serve returns if the exporter's guest serves the ring: how far that has come is not known.
+const lockedOut = -1
 
 func (r *Ring) serve(most int) (int, error) {
 	if r.broken {
@@ -78,7 +81,7 @@ func (r *Ring) serve(most int) (int, error) {
 		return 0, ErrBroken
 	}
 	if !r.lock() {
-		return 0, nil
+		return lockedOut, nil
 	}
 	next := atomic.LoadUint64(&r.replies.head)
 	if next != r.next && !r.follow(next) {
@@ -149,9 +152,9 @@ func (r *Ring) Drain(wait func() bool) error {
 			return err
 		case int64(left) <= 0:
 			return nil
-		case left > Slots:
+		case left > Slots && done != lockedOut:
 			return r.Break()
-		case done == 0 && !wait():
+		case done <= 0 && !wait():
 			return ErrStuck
 		}
 	}

@@ -182,6 +182,29 @@ func TestWhatIsClaimedAndNotPublishedIsWaitedFor(t *testing.T) {
 	}
 }
 
+// TestDrainWaitsForTheExporter: while the exporter's guest has the ring, it may have come further than we know by more than a ring
+// holds.
+func TestDrainWaitsForTheExporter(t *testing.T) {
+	for _, start := range starts {
+		r := newRing(t, &recorder{}, start)
+		const served = 3 * Slots // by the exporter, of whom we have not heard since
+		atomic.StoreUint64(&r.requests.tail, start+served)
+		atomic.StoreUint64(&r.replies.head, start+served-1)
+		atomic.StoreUint32(&r.replies.lock, 2)
+		waits := 0
+		err := r.Drain(func() bool {
+			if waits++; waits == 2 {
+				atomic.StoreUint64(&r.replies.head, start+served)
+				atomic.StoreUint32(&r.replies.lock, unlocked)
+			}
+			return waits < 5
+		})
+		if err != nil || waits != 2 {
+			t.Errorf("start %#x: drained after %d waits: %v", start, waits, err)
+		}
+	}
+}
+
 func TestDrainServesWhatWasPostedBefore(t *testing.T) {
 	for _, start := range starts {
 		s := &recorder{}
