@@ -70,7 +70,7 @@ func (c *initiator) watch(f *flight) {
 	f.sending = false
 	if f.answered {
 		c.prompt = true
-		freeBody(&f.body)
+		f.freeBody()
 		return
 	}
 	if c.prompt {
@@ -276,12 +276,14 @@ const (
 
 // parts sends blocks, whole or in parts.
 type parts struct {
+	whole  FrameNetwork // takes PDUs as frames; nil: send gets their cells
+	frame  atm.Frame
 	cutter atm.Segmenter
 	header [blockHeader]byte
 }
 
 // send sends a block from byte from on, a multiple of 8, in PDUs of up to part bytes of data and not many more cells than room. It
-// calls send for every cell, and returns whether it has paused.
+// calls send for every cell, unless the PDUs stay whole, and returns whether it has paused.
 func (p *parts) send(cell *atm.Cell, vc atm.VC, h header, body []byte, from, part, room int, send func()) bool {
 	number := h.low & seqMask
 	for at := from; ; {
@@ -294,11 +296,18 @@ func (p *parts) send(cell *atm.Cell, vc atm.VC, h header, body []byte, from, par
 		}
 		h.low = uint32(at/8)<<seqBits | number
 		h.put(&p.header)
-		if p.cutter.Begin(atm.Header{VC: vc}, uu, p.header[:], body[at:at+n]) != nil {
-			return false // header and part are never too long
+		var err error // header and part are never too long
+		if p.whole != nil {
+			if err = p.frame.Make(vc, uu, p.header[:], body[at:at+n]); err == nil {
+				p.whole.SendFrame(&p.frame)
+			}
+		} else if err = p.cutter.Begin(atm.Header{VC: vc}, uu, p.header[:], body[at:at+n]); err == nil {
+			for p.cutter.Next(cell) {
+				send()
+			}
 		}
-		for p.cutter.Next(cell) {
-			send()
+		if err != nil {
+			return false
 		}
 		if uu != morePart {
 			return uu != 0

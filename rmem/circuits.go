@@ -11,6 +11,9 @@ type end interface {
 	// receive takes a cell that came on the lower VC of the circuit, or,
 	// block being true, on the upper one. Its HEC is right and it carries user data.
 	receive(c *atm.Cell, block bool)
+
+	// receiveFrame takes a PDU that came whole on the upper VC; false: it has to come in cells.
+	receiveFrame(f *atm.Frame) bool
 }
 
 // An attachment is what a VC leads to.

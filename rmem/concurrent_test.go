@@ -11,10 +11,11 @@ import (
 	"unsafe"
 )
 
-// networks are the two ways in which cells arrive: before Send returns, or later on another goroutine.
+// networks are the ways in which cells arrive: before Send returns, or later on another goroutine; or, as the first, with blocks that stay whole.
 func networks(t *testing.T, f func(*testing.T, ...func(*fabric, *Config))) {
 	t.Run("direct", func(t *testing.T) { f(t) })
 	t.Run("queued", func(t *testing.T) { f(t, queued) })
+	t.Run("whole", func(t *testing.T) { f(t, whole) })
 }
 
 func at8(m []byte, off int) *uint64 { return (*uint64)(unsafe.Pointer(&m[off])) }

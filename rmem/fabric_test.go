@@ -21,6 +21,7 @@ type fabric struct {
 	ports  []*port
 	names  *names
 	queued bool
+	whole  bool // blocks stay whole
 	stop   sync.WaitGroup
 }
 
@@ -34,7 +35,9 @@ type port struct {
 	next   uint16
 	// tamper, if set, sees every cell that leaves; false: it is lost.
 	tamper func(c *atm.Cell) bool
-	limit  uint16
+	// sight, if set, sees every frame that leaves; false: it is lost.
+	sight func(f *atm.Frame) bool
+	limit uint16
 	// carry, if set, carries the cells in place of the fabric, by calling deliver.
 	carry func(c *atm.Cell)
 
@@ -96,6 +99,8 @@ func (f *fabric) close() {
 }
 
 func queued(f *fabric, _ *Config) { f.queued = true }
+
+func whole(f *fabric, _ *Config) { f.whole = true }
 
 func observed(o Observer) func(*fabric, *Config) {
 	return func(_ *fabric, c *Config) { c.Observer = o }
@@ -180,6 +185,19 @@ func (p *port) Send(c *atm.Cell) {
 	defer p.mu.Unlock()
 	p.queue = append(p.queue, *c)
 	p.more.Signal()
+}
+
+// Frames is a FrameNetwork's.
+func (p *port) Frames(atm.VC) bool { return p.f.whole }
+
+func (p *port) SendFrame(f *atm.Frame) {
+	if p.sight != nil && !p.sight(f) {
+		return
+	}
+	if r := p.routes[f.VC.VCI].Load(); r != nil {
+		f.VC.VCI = r.vc
+		p.f.nodes[r.to.id].ReceiveFrame(f)
+	}
 }
 
 // run delivers what is queued.

@@ -122,6 +122,8 @@ type flight struct {
 
 	header  header                   // block
 	body    []byte                   // block: its data, if any
+	stage   *stage                   // that they are in; nil: body is a buffer of its own
+	partly  bool                     // dst may be written in part
 	size    int                      // single: octets of message
 	message [wordSize + MaxCell]byte // single
 }
@@ -274,22 +276,23 @@ func (c *initiator) prepare(o *Operation) (*flight, alarm) {
 		f.header.op = OpWriteShort
 	}
 	var data []byte
-	if f.form == block {
+	switch {
+	case f.form == single:
+		data = f.message[f.header.op.lead():]
+	case o.stage == nil:
 		f.body = newBody(int(max(f.n, MaxCell)))
 		data = f.body
-	} else {
-		data = f.message[f.header.op.lead():]
 	}
 	switch o.op {
 	case OpWrite:
-		data = data[:f.n]
-		if !readFull(o.src, data, o.pos) {
-			freeBody(&f.body)
+		if data = o.fetch(f, data); data == nil {
+			f.freeBody()
 			f.o, f.dst = nil, nil
 			return nil, c.abandon(o, EFAULT)
 		}
 		swab(data, o.swab)
 	case OpRead:
+		f.partly = o.n > MaxBlock
 		f.header.length = f.n
 		data = data[:0]
 		if f.form == single {
@@ -437,6 +440,11 @@ func (c *initiator) receive(cell *atm.Cell, upper bool) {
 	} else {
 		c.receiveCell(cell)
 	}
+	c.received()
+}
+
+// received does what follows when replies have come, and releases c.replies.
+func (c *initiator) received() {
 	down := c.state != working
 	resume := c.blocked && (down || c.head == nil || c.open(c.head)) || c.again > 0 || c.thank
 	if resume {
@@ -500,17 +508,22 @@ func (c *initiator) receiveBlock(cell *atm.Cell) {
 		return
 	}
 	defer c.node.recycle(&c.assembler, c.peer)
-	h, ok := parseHeader(pdu.Payload)
+	head := min(blockHeader, len(pdu.Payload))
+	c.takeBlock(cell, pdu.UU, pdu.Payload[:head], pdu.Payload[head:])
+}
+
+// takeBlock takes a PDU, of which cell is the last. c.replies is held.
+func (c *initiator) takeBlock(cell *atm.Cell, uu uint8, head, data []byte) {
+	h, ok := parseHeader(head)
 	if ok && h.key != c.theirs.key {
 		c.drop(cell, Misinserted)
 		return
 	}
-	data := pdu.Payload[min(blockHeader, len(pdu.Payload)):]
-	if !ok || h.notify || h.op != OpData || h.offset != 0 || pdu.UU&^partBits != 0 {
+	if !ok || h.notify || h.op != OpData || h.offset != 0 || uu&^partBits != 0 {
 		c.drop(cell, Malformed)
 		return
 	}
-	seq, at, last := c.theirs.seq(h.low), h.position(), pdu.UU&morePart == 0
+	seq, at, last := c.theirs.seq(h.low), h.position(), uu&morePart == 0
 	f := c.awaited(seq)
 	switch {
 	case f == nil:
@@ -534,7 +547,7 @@ func (c *initiator) receiveBlock(cell *atm.Cell) {
 			f.from, f.tries = from, 1
 			c.hear()
 		}
-		if f.asked && (last || pdu.UU&pausePart != 0) && !f.again && !f.sending {
+		if f.asked && (last || uu&pausePart != 0) && !f.again && !f.sending {
 			c.resend(f)
 		}
 		c.observeCell(cell)
@@ -600,7 +613,7 @@ func (c *initiator) settle(f *flight, e Error, data []byte) {
 		c.again--
 	}
 	if !f.sending {
-		freeBody(&f.body)
+		f.freeBody()
 	}
 	c.land(f, e, data)
 }
@@ -660,6 +673,12 @@ func (c *initiator) land(f *flight, e Error, data []byte) {
 // deliver puts data read where they are wanted.
 func deliver(dst io.WriterAt, data []byte, f *flight) Error {
 	swab(data, f.swab)
+	if w, ok := dst.(PartWriterAt); ok && f.partly {
+		if n, err := w.WritePartAt(data, int64(f.pos)); err != nil || n != len(data) {
+			return EFAULT
+		}
+		return OK
+	}
 	if n, err := dst.WriteAt(data, int64(f.pos)); err != nil || n != len(data) {
 		return EFAULT
 	}

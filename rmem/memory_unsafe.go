@@ -53,8 +53,8 @@ func collect(dst, src []byte) {
 		var size int
 		switch a := uintptr(s); {
 		case a%8 == 0 && len(dst) >= 8:
-			size = 8
-			binary.NativeEndian.PutUint64(dst, atomic.LoadUint64((*uint64)(s)))
+			size = len(dst) &^ 7
+			loadWords(unsafe.Pointer(unsafe.SliceData(dst)), s, size/8)
 		case a%4 == 0 && len(dst) >= 4:
 			size = 4
 			binary.NativeEndian.PutUint32(dst, atomic.LoadUint32((*uint32)(s)))

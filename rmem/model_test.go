@@ -3,7 +3,6 @@ package rmem
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"math"
 	"testing"
 
@@ -38,17 +37,11 @@ type modelDescriptor struct {
 // TestModel does random operations on three nodes and compares every result, every byte of
 // every segment, and every notification with a model that knows no network.
 func TestModel(t *testing.T) {
-	for _, async := range []bool{false, true} {
-		t.Run(fmt.Sprintf("queued=%v", async), func(t *testing.T) { testModel(t, async) })
-	}
+	networks(t, testModel)
 }
 
-func testModel(t *testing.T, async bool) {
+func testModel(t *testing.T, options ...func(*fabric, *Config)) {
 	rapid.Check(t, func(rt *rapid.T) {
-		var options []func(*fabric, *Config)
-		if async {
-			options = append(options, queued)
-		}
 		f := newFabric(nil, 3, options...)
 		defer f.close()
 		var spaces []*Space
@@ -153,7 +146,7 @@ func testModel(t *testing.T, async bool) {
 
 		rt.Repeat(map[string]func(*rapid.T){
 			"": func(rt *rapid.T) {
-				if async {
+				if f.queued {
 					return // writes may be under way; fence compares
 				}
 				for _, s := range segments {
@@ -349,7 +342,7 @@ func testModel(t *testing.T, async bool) {
 					expect(rt, "fence of every descriptor", e, OK)
 					return
 				}
-				if !async { // which of two circuits answers first is open
+				if !f.queued { // which of two circuits answers first is open
 					expect(rt, "fence of every descriptor", e, first.err)
 					first.err = OK
 					return

@@ -366,6 +366,7 @@ func (n *Node) admit(p *peer, m *message) (*target, Error) {
 	if m.remote.VPI == 0 && int(m.remote.VCI) < atm.FirstUserVCI+len(n.peers) {
 		return nil, EINVAL // a control circuit, whatever the network says
 	}
+	whole := n.frames(m.remote)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.down[p.number] {
@@ -392,7 +393,7 @@ func (n *Node) admit(p *peer, m *message) (*target, Error) {
 	}
 	t := &target{
 		node: n, peer: p, vc: m.remote, origin: m.origin.VCI, connect: m.id, segment: s, rights: granted,
-		mine: n.newMark(), theirs: m.mark,
+		mine: n.newMark(), theirs: m.mark, parts: parts{whole: whole},
 	}
 	if !n.circuits.attach(m.remote, t) {
 		return nil, EINVAL

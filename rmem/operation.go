@@ -70,6 +70,7 @@ type request struct {
 	offset   uint64 // in the segment
 	n        uint64 // bytes
 	src      io.ReaderAt
+	stage    *stage // of src, for a long write; nil: it is none, or is not to be sent any more
 	dst      io.WriterAt
 	expected uint64 // cas
 	operand  uint64 // desired, addend or value
@@ -141,6 +142,7 @@ func (o *Operation) finish(e Error) alarm {
 	o.result = e
 	o.use++
 	o.parked = nil
+	o.unstage()
 	var due alarm
 	if o.asleep {
 		due = o.Wake

@@ -120,6 +120,7 @@ func (s *Space) newInitiator(im *importing) (*initiator, Error) {
 	}
 	c := &initiator{node: s.node, space: s, peer: s.node.peer(im.node), name: im.name, vc: local, remote: remote}
 	c.credit = credit{window, creditKilobytes}
+	c.parts.whole = s.node.frames(local)
 	c.timer = timer{clock: s.node.clock, expire: c.expire}
 	if !s.node.adopt(c) {
 		s.node.network.Close(local)
@@ -218,26 +219,15 @@ func (s *Space) Write(o *Operation, d Desc, off uint64, src io.ReaderAt, n uint6
 	if c == nil || !c.bulk(o, off, n, swab) {
 		return
 	}
-	if n > MaxBlock && !c.down() && !readable(src, n) {
-		o.refuse(EFAULT)
-		return
-	}
-	o.request = request{op: OpWrite, offset: off, n: n, src: src, swab: swab, notify: notify}
-	c.start(o)
-}
-
-// readable reads a byte of each page, so that a write of several
-// PDUs does not find in the middle that the rest of it is not mapped.
-func readable(src io.ReaderAt, n uint64) bool {
-	const page = 4096
-	body := bodies.Get().(*[MaxBlock]byte)
-	defer bodies.Put(body)
-	for at := uint64(0); at < n; at += page {
-		if !readFull(src, body[:1], at) {
-			return false
+	var first *stage
+	if n > MaxBlock && !c.down() {
+		if first = newStage(src, n); first == nil {
+			o.refuse(EFAULT)
+			return
 		}
 	}
-	return readFull(src, body[:1], n-1)
+	o.request = request{op: OpWrite, offset: off, n: n, src: src, stage: first, swab: swab, notify: notify}
+	c.start(o)
 }
 
 // Read copies n bytes at offset off of the segment behind d to dst, with the

@@ -220,23 +220,29 @@ func (t *target) receiveBlock(cell *atm.Cell) {
 		return
 	}
 	defer t.node.recycle(&t.assembler, t.peer)
-	h, ok := parseHeader(pdu.Payload)
+	head := min(blockHeader, len(pdu.Payload))
+	t.takeBlock(cell, pdu.UU, pdu.Payload[:head], pdu.Payload[head:])
+}
+
+// takeBlock takes a PDU, of which cell is the last.
+func (t *target) takeBlock(cell *atm.Cell, uu uint8, head, data []byte) {
+	h, ok := parseHeader(head)
 	if ok && h.key != t.theirs.key {
 		t.drop(cell, Misinserted)
 		return
 	}
-	if !ok || pdu.UU&^partBits != 0 {
+	if !ok || uu&^partBits != 0 {
 		t.drop(cell, Malformed)
 		return
 	}
-	data, at, last := pdu.Payload[blockHeader:], h.position(), pdu.UU&morePart == 0
+	at, last := h.position(), uu&morePart == 0
 	from := 0
 	if h.op == OpRead { // it says from where on the data are wanted
 		from, at = at, 0
 	}
 	ahead := (t.theirs.seq(h.low) - uint32(t.expected)) & seqMask
 	switch {
-	case ahead >= window && pdu.UU == morePart:
+	case ahead >= window && uu == morePart:
 		t.drop(cell, Duplicate) // the last part is answered
 	case ahead >= window:
 		t.repeated(cell, ahead, from)
@@ -245,7 +251,7 @@ func (t *target) receiveBlock(cell *atm.Cell) {
 			t.goOn()
 		}
 	default:
-		t.collect(cell, ahead, h, at, data, pdu.UU)
+		t.collect(cell, ahead, h, at, data, uu)
 	}
 }
 
@@ -549,6 +555,9 @@ func (t *target) transmit(k *kept, seq uint64) {
 
 // transmitBlock sends a reply that is a block, from a byte on, in parts of the given size and in about so many cells.
 func (t *target) transmitBlock(k *kept, seq uint64, from, part, room int) {
+	if t.gone.Load() {
+		return // the VC may be somebody else's by now
+	}
 	h := header{op: k.op, low: t.mine.number(seq), key: t.mine.key, length: uint64(len(k.body))}
 	t.parts.send(&t.cell, upperVC(t.vc), h, k.body, from, part, room, func() {
 		t.send(k.op, OK, seq, uint64(len(k.body)))

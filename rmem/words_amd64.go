@@ -9,3 +9,6 @@ import "unsafe"
 //
 //go:noescape
 func storeWords(dst, src unsafe.Pointer, n int)
+
+// loadWords copies n words of 8 bytes, ascending, each by one load: storeWords makes one load a word as well.
+func loadWords(dst, src unsafe.Pointer, n int) { storeWords(dst, src, n) }

@@ -15,3 +15,11 @@ func storeWords(dst, src unsafe.Pointer, n int) {
 		atomic.StoreUint64(&to[i], binary.NativeEndian.Uint64(from[i][:]))
 	}
 }
+
+// loadWords copies n words of 8 bytes, ascending, each by one load.
+func loadWords(dst, src unsafe.Pointer, n int) {
+	to, from := unsafe.Slice((*[8]byte)(dst), n), unsafe.Slice((*uint64)(src), n)
+	for i := range from {
+		binary.NativeEndian.PutUint64(to[i][:], atomic.LoadUint64(&from[i]))
+	}
+}
