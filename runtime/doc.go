@@ -18,7 +18,7 @@
 // # Locks
 //
 // run.mu guards how the job ends and is held for assignments only. fabric.mu and directory.mu guard their maps; a
-// circuit is connected in an atm.Switch with fabric.mu held, and watchers are woken without directory.mu. stream.mu is held
-// while the observer runs: events come one at a time, and the observer must not call into the job. The last three may
+// circuit is connected in an atm.Switch, and the counters of its policers and shapers are read, with fabric.mu held, and watchers are
+// woken without directory.mu. stream.mu is held while the observer runs: events come one at a time, and the observer must not call into the job. The last three may
 // be taken with locks of rmem held, and nothing of rmem is called with one of them held.
 package runtime

@@ -327,11 +327,12 @@ func (f *fabric) close() {
 
 // Send carries a cell towards the other end of its circuit.
 func (p *port) Send(c *atm.Cell) {
-	if vc := c.VC(); vc.VCI >= loopVCI || vc == p.control {
+	vc := c.VC()
+	if vc.VCI >= loopVCI || vc == p.control {
 		p.loop.Port(0).Receive(c)
 		return
 	}
-	if s := p.source(c.VC()); s != nil {
+	if s := p.source(vc); s != nil {
 		s.in.Receive(c)
 		return
 	}
