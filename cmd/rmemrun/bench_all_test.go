@@ -65,6 +65,27 @@ func TestBenchAll(t *testing.T) {
 			t.Errorf("%s: it is not said how it was run", s.Name)
 		}
 	}
+	// The record is one that the other commands take.
+	file, dir := filepath.Join(t.TempDir(), "record.json"), t.TempDir()
+	if err := writeRecord(r, file); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"compare", file, file}, "few pairs"},
+		{[]string{"plot", file, dir}, "bench-ladder\n"},
+	} {
+		cmd := exec.Command("/proc/self/exe", append([]string{"bench"}, tt.args...)...)
+		cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), tt.want) {
+			t.Errorf("bench %v: %v, want %q in\n%s", tt.args, err, tt.want, out)
+		}
+	}
+	if svg, err := os.ReadFile(filepath.Join(dir, "bench-ladder.svg")); err != nil || !strings.Contains(string(svg), "40-byte write, acknowledged") {
+		t.Errorf("the ladder: %v\n%s", err, svg)
+	}
 	// One round is no verdict, but of what cannot be on this machine nothing is said to pass.
 	for _, x := range r.Results {
 		if x.Verdict == bench.Pass || x.Verdict == bench.Fail {

@@ -79,7 +79,7 @@ func TestBenchRatio(t *testing.T) {
 	// Another program on the same CPU disturbs whoever runs: one quiet attempt is enough.
 	const attempts = 3
 	for range attempts {
-		r := runBench(t, "write", "--rounds", "20")
+		r := runBench(t, "write", "--engine", "ptrace", "--rounds", "20")
 		if r.NoFloor != "" {
 			t.Skipf("no floor: %s", r.NoFloor)
 		}

@@ -56,8 +56,8 @@ var benchPoints = []struct {
 	quantile float64
 }{{"min", 0}, {"p50", 50}, {"p99", 99}, {"p99.9", 99.9}, {"max", 100}}
 
-func newBenchResult(o benchOperation, size int, cells float64) *benchResult {
-	return &benchResult{Operation: o.name, Direction: o.direction, What: o.what, Size: size, Cells: cells}
+func newBenchResult(o benchOperation, engine string, size int, cells float64) *benchResult {
+	return &benchResult{Operation: o.name, Direction: o.direction, What: o.explain(engine), Size: size, Cells: cells}
 }
 
 // newHistogram holds 1 ns to 100 s with three significant digits.
@@ -177,7 +177,11 @@ func writeBenchText(w io.Writer, r *benchReport) error {
 			benchRow(t, "", b.Floor)
 			fmt.Fprint(t, "\tratio\t\t")
 			for _, p := range benchPoints {
-				fmt.Fprintf(t, "%.2f\t", b.Ratio[p.name])
+				digits := 2
+				if b.Ratio[p.name] < 0.1 {
+					digits = 4
+				}
+				fmt.Fprintf(t, "%.*f\t", digits, b.Ratio[p.name])
 			}
 			fmt.Fprint(t, "\t\t\n")
 		}

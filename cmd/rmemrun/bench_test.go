@@ -170,7 +170,7 @@ func testReport(t *testing.T) *benchReport {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := newBenchResult(o, o.size, 2)
+		b := newBenchResult(o, "ptrace", o.size, 2)
 		for range 2 {
 			b.Engine = b.Engine.add("ptrace", guestSamples{60 * time.Microsecond, []int64{10000, 20000, 30000}}, o)
 			b.Floor = b.Floor.add("floor", guestSamples{45 * time.Microsecond, []int64{10000, 10000, 25000}}, o)
@@ -200,6 +200,19 @@ func TestBenchFigures(t *testing.T) {
 	}
 	if !near(write.Ratio["p50"], 2) || !near(write.Ratio["max"], 1.2) || !near(write.medianRatio(), 2) {
 		t.Errorf("ratios %v, %g, want p50 2, max 1.2, median 2", write.Ratio, write.medianRatio())
+	}
+}
+
+// What is known when a write is over depends on the engine.
+func TestExplain(t *testing.T) {
+	o, err := findBenchOperation("write")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for engine, want := range map[string]string{"ptrace": "acknowledged by then", "patch": "posted by then"} {
+		if got := o.explain(engine); !strings.HasSuffix(got, want) {
+			t.Errorf("under %s: %q, want %q at its end", engine, got, want)
+		}
 	}
 }
 
