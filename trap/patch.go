@@ -23,6 +23,7 @@ type patch struct {
 	trampoline uint64 // 0: it is left to the trap
 	writes     int    // how often the jump was written
 	settled    bool   // it is left to the trap for good, or is replaced
+	spent      bool   // it was once more to be replaced when writes was at its end
 }
 
 const (
@@ -60,6 +61,13 @@ func (e *engine) patch(t *Thread) {
 		return
 	}
 	p := s.patches[c.PC]
+	writes := 0
+	if p != nil && !bytes.Equal(p.code[:p.inst.Len], c.Code) { // of what was here before
+		if writes = p.writes; writes >= maxWrites {
+			return
+		}
+		p = nil
+	}
 	if p != nil && p.settled {
 		return
 	}
@@ -67,7 +75,7 @@ func (e *engine) patch(t *Thread) {
 		if len(s.patches) >= maxPatches {
 			return
 		}
-		p = &patch{site: site{inst: c.Inst}}
+		p = &patch{site: site{inst: c.Inst}, writes: writes}
 		copy(p.code[:], c.Code)
 		s.patches[c.PC] = p
 	}
@@ -277,7 +285,8 @@ func (e *engine) jumped(t *Thread, p *patch) bool {
 	if readTwo(t.tid, code[:], t.regs.Rip, nil, 0) == jumpSize && code == jmp {
 		return true
 	}
-	p.settled = false // the guest has dropped the page, or loaded the code again
+	// The guest has dropped the page, or loaded the code again.
+	p.settled, p.spent = p.spent, p.writes >= maxWrites
 	return false
 }
 

@@ -79,3 +79,36 @@ func eachWay(t *testing.T, check func(t *testing.T, h *loop), path string, args 
 func TestPatchedRegisters(t *testing.T) { eachWay(t, nil, patchFixture(t, "registers")) }
 func TestPatchedSignals(t *testing.T)   { eachWay(t, nil, patchFixture(t, "signals")) }
 func TestPatchedJumps(t *testing.T)     { eachWay(t, nil, patchFixture(t, "jumps")) }
+func TestPatchedOperands(t *testing.T)  { eachWay(t, nil, patchFixture(t, "operands")) }
+func TestPatchedThreads(t *testing.T)   { eachWay(t, nil, patchFixture(t, "threads")) }
+func TestPatchedCrowd(t *testing.T)     { eachWay(t, nil, patchFixture(t, "crowd")) }
+func TestPatchedFamily(t *testing.T)    { eachWay(t, nil, patchFixture(t, "family")) }
+
+// TestPatchedKinds runs a guest that is linked in all ways.
+func TestPatchedKinds(t *testing.T) {
+	for _, flags := range [][]string{{"-static"}, {"-no-pie"}, {"-static-pie"}} {
+		t.Run(flags[0], func(t *testing.T) { eachWay(t, nil, patchFixture(t, "jumps", flags...)) })
+	}
+}
+
+func TestPatchedPlaces(t *testing.T) {
+	var many []string
+	if !testing.Short() {
+		many = append(many, "many")
+	}
+	eachWay(t, func(t *testing.T, h *loop) {
+		// Eight, and the one across pages.
+		if n := h.patched[errStraddles]; h.way.patch && n != 9 {
+			t.Errorf("%d instructions were left to the trap as the jump would straddle a word, want 9", n)
+		}
+	}, patchFixture(t, "places"), many...)
+}
+
+func TestPatchedCode(t *testing.T) {
+	one, two := patchFixture(t, "library", "-shared", "-fPIC"), patchFixture(t, "library", "-shared", "-fPIC", "-DCAS")
+	eachWay(t, func(t *testing.T, h *loop) {
+		if h.way.patch && (h.patched[errNotText] == 0 || h.patched[errManyWrites] == 0) {
+			t.Errorf("instructions were left to the trap because of %v; want some that may be moved, and some that were dropped too often", h.patched)
+		}
+	}, patchFixture(t, "code"), one, two)
+}

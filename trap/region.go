@@ -24,11 +24,20 @@ import (
 //	| image (ring/stub)   | trampoline | trampoline |            |
 //	+---------------------+------------+------------+------ - - -+
 type region struct {
-	addr    uint64 // in the guests
-	mapping []byte // here
-	users   int    // address spaces
-	sites   []uint64
+	addr    uint64    // in the guests
+	mapping []byte    // here
+	users   int       // address spaces
+	sites   []*placed // what the trampolines stand for
 }
+
+// A placed is the instruction of a trampoline.
+type placed struct {
+	site
+	pc uint64
+}
+
+// behind is the address behind it.
+func (i *placed) behind() uint64 { return i.pc + uint64(i.inst.Len) }
 
 const (
 	regionSize     = 1 << 20
@@ -158,7 +167,7 @@ func (r *region) add(pc uint64, st *site, entry uint32, board uint64) (uint64, b
 	rec[stub.SiteFlags] = byte(st.inst.Flags)
 	rec[stub.SiteWidth] = st.inst.Width
 	rec[stub.SiteV], rec[stub.SiteA], rec[stub.SiteP] = byte(st.inst.V), byte(st.inst.A), byte(st.inst.P)
-	r.sites = append(r.sites, pc)
+	r.sites = append(r.sites, &placed{*st, pc})
 	return addr, true
 }
 

@@ -175,7 +175,6 @@ func TestOffTrampoline(t *testing.T) {
 	e := newEngine(Config{})
 	s := e.newSpace()
 	s.regions = []*region{r}
-	s.patches[pc] = &patch{site: *st, trampoline: r.addr + uint64(first)}
 	for _, c := range []struct {
 		at      int
 		lowered bool // sp is
@@ -190,7 +189,7 @@ func TestOffTrampoline(t *testing.T) {
 		if c.lowered {
 			th.regs.Rsp -= stub.Frame
 		}
-		e.offTrampoline(th, pc, c.at)
+		e.offTrampoline(th, r.sites[0], c.at)
 		if th.regs.Rsp != sp || th.regs.Rip != c.rip {
 			t.Errorf("at %d: rip %#x, rsp %#x; want %#x, %#x", c.at, th.regs.Rip, th.regs.Rsp, c.rip, sp)
 		}

@@ -137,11 +137,11 @@ func (e *engine) unwind(t *Thread, r *region) bool {
 
 // offTrampoline takes a thread off a trampoline: where its entry has only begun or its exit
 // is not complete, the registers are those of the guest but for sp and perhaps rax.
-func (e *engine) offTrampoline(t *Thread, pc uint64, at int) {
+func (e *engine) offTrampoline(t *Thread, i *placed, at int) {
 	g := &t.regs
 	switch {
 	case at == 0:
-		g.Rip = pc
+		g.Rip = i.pc
 	case at <= atEnter:
 		if at == atEnter {
 			var rax [8]byte
@@ -150,26 +150,18 @@ func (e *engine) offTrampoline(t *Thread, pc uint64, at int) {
 			}
 		}
 		g.Rsp += stub.Frame
-		g.Rip = pc
+		g.Rip = i.pc
 	case at == atFast:
 		g.Rsp += stub.Frame
-		g.Rip = e.behind(t, pc)
+		g.Rip = i.behind()
 	case at == atBack:
-		g.Rip = e.behind(t, pc)
+		g.Rip = i.behind()
 	case at == atSlow:
 		g.Rsp += stub.Frame
-		g.Rip = pc
+		g.Rip = i.pc
 	case at == atTrap:
-		g.Rip = pc
+		g.Rip = i.pc
 	}
-}
-
-// behind is the address behind a replaced instruction.
-func (e *engine) behind(t *Thread, pc uint64) uint64 {
-	if p := t.space.patches[pc]; p != nil {
-		return pc + uint64(p.inst.Len)
-	}
-	return pc
 }
 
 // offEntry puts a thread back to its instruction from where its registers are being saved:
@@ -179,28 +171,28 @@ func (e *engine) offEntry(t *Thread, r *region) {
 	if !f.read(t, t.regs.Rsp) {
 		return
 	}
-	pc, ok := r.siteOf(t.regs.Rax)
-	if !ok { // it is in the frame by now, and rax was used for something else
-		if pc, ok = r.siteOf(f.site()); !ok {
+	i := r.siteOf(t.regs.Rax)
+	if i == nil { // it is in the frame by now, and rax was used for something else
+		if i = r.siteOf(f.site()); i == nil {
 			return
 		}
 	}
 	t.regs.Rax = f.register(0)
 	t.regs.Rsp += stub.Frame
-	t.regs.Rip = pc
+	t.regs.Rip = i.pc
 }
 
 // offExit completes the way out of a stub: behind the instruction, or back to it if the
 // stub has left it to the trap.
 func (e *engine) offExit(t *Thread, r *region, f *frame, done bool) {
-	pc, ok := r.siteOf(f.site())
-	if !ok {
+	i := r.siteOf(f.site())
+	if i == nil {
 		return
 	}
 	f.registers(&t.regs)
-	t.regs.Rip = pc
+	t.regs.Rip = i.pc
 	if done {
-		t.regs.Rip = e.behind(t, pc)
+		t.regs.Rip = i.behind()
 	}
 }
 
@@ -211,7 +203,7 @@ func (e *engine) out(t *Thread, r *region) bool {
 	if !f.read(t, at) {
 		return true
 	}
-	if _, ok := r.siteOf(f.site()); !ok {
+	if r.siteOf(f.site()) == nil {
 		return true // no frame of ours: the guest has come here by itself
 	}
 	switch f.word(stub.FrameState) {
@@ -310,15 +302,12 @@ const helpSize = 2
 // for its ring to be served.
 func (e *engine) locateInRegion(t *Thread, r *region) (st *site, n int, again bool) {
 	if k, at, ok := r.trampoline(t.regs.Rip); ok && at == atTrap {
-		p := t.space.patches[r.sites[k]]
-		if p == nil {
-			return nil, 0, false
-		}
-		t.regs.Rip = r.sites[k]
-		if source, from := t.source(&p.site); len(source) > 0 {
+		i := r.sites[k]
+		t.regs.Rip = i.pc
+		if source, from := t.source(&i.site); len(source) > 0 {
 			n = readTwo(t.tid, source, from, nil, 0)
 		}
-		return &p.site, n, false
+		return &i.site, n, false
 	}
 	if t.regs.Rip != r.addr+stub.Help {
 		return nil, 0, false
@@ -394,13 +383,13 @@ func (e *engine) boardChild(t *Thread, r *region) bool {
 	return true
 }
 
-// siteOf returns the instruction whose struct site is at an address of the guest.
-func (r *region) siteOf(addr uint64) (pc uint64, ok bool) {
+// siteOf returns the instruction whose struct site is at an address of the guest, or nil.
+func (r *region) siteOf(addr uint64) *placed {
 	n, at, ok := r.trampoline(addr)
 	if !ok || at != atRecord {
-		return 0, false
+		return nil
 	}
-	return r.sites[n], true
+	return r.sites[n]
 }
 
 // frame is a copy of struct frame of ring/stub/layout.h. The guest may have written
