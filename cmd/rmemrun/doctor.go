@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/cpu"
 	"golang.org/x/sys/unix"
 
+	"rmemrun/ring"
 	"rmemrun/runtime"
 )
 
@@ -121,6 +123,7 @@ var checks = []check{
 	{"memory file", true, memoryFile},
 	{"process memory", true, processMemory},
 	{"guest", true, aGuest},
+	{"stubs", false, stubs},
 	{"container", false, container},
 	{"processors", false, cpus},
 	{"directory", false, directory},
@@ -249,6 +252,29 @@ func aGuest() result {
 		return result{"", fmt.Errorf("a guest could not be run: %w", err), remedy}
 	}
 	return result{fmt.Sprintf("a program was traced to its end, in %s", format(time.Since(start))), nil, ""}
+}
+
+// stubs looks at what the patch engine needs to carry instructions out without a trap, beside what every engine does.
+func stubs() result {
+	if !cpu.X86.HasPCLMULQDQ || !cpu.X86.HasSSSE3 {
+		return result{"", errors.New("the processor lacks PCLMULQDQ or SSSE3: every instruction traps"), "none; every instruction works, in more time"}
+	}
+	const proc = "/proc has to be mounted, with the process's own files in it"
+	fd, err := unix.MemfdCreate("rmemrun-doctor", unix.MFD_CLOEXEC)
+	if err != nil {
+		return result{"", fmt.Errorf("memfd_create: %w", err), "see memory file"}
+	}
+	defer unix.Close(fd)
+	name := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd) // by which a guest opens it
+	again, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return result{"", fmt.Errorf("open %s: %w: no memory can be shared with guests, and every instruction traps", name, err), proc}
+	}
+	unix.Close(again)
+	if err := ring.Barrier(); err != nil {
+		return result{"", fmt.Errorf("membarrier(2): %w: each instruction takes a fence more", err), "build the kernel with CONFIG_MEMBARRIER, 4.16 or later; in a container, use --security-opt seccomp=unconfined"}
+	}
+	return result{"instructions can be carried out without a trap", nil, ""}
 }
 
 // container notes in what rmemrun runs: it explains what else is missing.
