@@ -6,9 +6,9 @@ import (
 )
 
 func TestDepositAndCollect(t *testing.T) {
-	const size = 128
+	const size = 320
 	for at := range 17 {
-		for n := range 80 {
+		for n := range 290 {
 			for skew := range 3 { // the other side is aligned differently
 				src := pattern(size)[skew:]
 				dst := bytes.Repeat([]byte{0xa5}, size)

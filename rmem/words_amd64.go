@@ -1,8 +1,12 @@
 package rmem
 
-import "unsafe"
+import (
+	"unsafe"
 
-// storeWords copies n words of 8 bytes, ascending, each by one store. It is in
+	"golang.org/x/sys/cpu"
+)
+
+// storeWords copies n words of 8 bytes to dst, which is aligned to them, ascending, each by one store or together with the next. It is in
 // assembly because Go promises neither for plain assignments, and its atomic
 // stores are locked instructions, which buy nothing where stores become
 // visible in their order (Intel SDM, volume 3, "Memory Ordering").
@@ -10,5 +14,11 @@ import "unsafe"
 //go:noescape
 func storeWords(dst, src unsafe.Pointer, n int)
 
-// loadWords copies n words of 8 bytes, ascending, each by one load: storeWords makes one load a word as well.
-func loadWords(dst, src unsafe.Pointer, n int) { storeWords(dst, src, n) }
+// loadWords copies n words of 8 bytes from src, which is aligned to them, ascending, each by one load or together with the next.
+//
+//go:noescape
+func loadWords(dst, src unsafe.Pointer, n int)
+
+// pairs: aligned 16 bytes are loaded and stored as one, which processors that have AVX guarantee (Intel SDM, volume 3, "Guaranteed Atomic Operations";
+// AMD APM, volume 2, "Access Atomicity").
+var pairs = cpu.X86.HasAVX
