@@ -53,7 +53,6 @@ func (a *app) benchAll(f benchFlags, all benchAllFlags, roundsGiven bool) error 
 		rounds = defaultRounds
 	}
 	progress := newProgress(a.stderr, "", 0)
-	defer progress.end()
 	// All that the bench has started ends with it, and its directory is removed.
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
@@ -62,10 +61,13 @@ func (a *app) benchAll(f benchFlags, all benchAllFlags, roundsGiven bool) error 
 		Peers: all.peers, Sweep: all.sweep, Only: all.only, Machine: machine, Log: a.log(), Progress: progress.say,
 	}
 	record, err := b.Run(ctx)
+	progress.end()
+	if ctx.Err() != nil {
+		return failed("bench: interrupted")
+	}
 	if err != nil {
 		return failed("bench: %w", err)
 	}
-	progress.end()
 	if all.output != "" {
 		if err := writeRecord(record, all.output); err != nil {
 			return failed("write what was measured: %w", err)

@@ -187,7 +187,7 @@ func (b *Bench) runPair(ctx context.Context, record *Record, p *pair, round int)
 		used := newUsage()
 		out, err := s.run(ctx, l, p.items[side])
 		if ctx.Err() != nil {
-			return errors.New("interrupted")
+			return ctx.Err()
 		}
 		if s.Command == "" && len(l.command) > 0 {
 			s.Command = strings.ReplaceAll(strings.Join(l.command, " & "), b.dir+"/", "")
