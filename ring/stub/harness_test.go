@@ -95,7 +95,7 @@ func rounds(long, short int) string {
 }
 
 // Registers, flags in all combinations, the red zone and the vector state are what they were, but for results.
-func TestRegisters(t *testing.T) { t.Logf("%s", runHarness(t, "registers", "100000")) }
+func TestRegisters(t *testing.T) { t.Logf("%s", runHarness(t, "registers", rounds(100000, 20000))) }
 
 // Random operations of one guest, served by another's poll, against a model; indices wrap at 2^32 and 2^64.
 func TestOperations(t *testing.T) {

@@ -168,6 +168,6 @@ var entries = [...]uint32{
 	decode.Swap:   0x016c0,
 	decode.Fence:  0x016e0,
 	decode.Poll:   0x01810,
-	decode.Wait:   0x01900,
+	decode.Wait:   0x01920,
 	decode.Write:  0x0980,
 }

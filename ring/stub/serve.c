@@ -124,11 +124,18 @@ INLINE int take(const struct in *in, u64 index, const struct waiter *w)
 	return notify ? 1 | EVENT : 1;
 }
 
+// others reports whether the next request notifies, and nobody here takes that: without a waiter it stays where it is, for the agent, or for a wait that
+// comes soon.
+INLINE int others(const struct in *in, u64 head, const struct waiter *w)
+{
+	return !w && ((u32)(in->requests->slots[head % SLOTS].word[1] >> 32) & swap4(NOTIFY_BIT)) != 0;
+}
+
 // serve_ring carries out requests of one ring.
 static int serve_ring(const struct in *in, const struct waiter *w)
 {
 	struct replies *r = in->replies;
-	if (LIKELY(!waiting(in, r->head)) || r->lock)
+	if (LIKELY(!waiting(in, r->head)) || r->lock || others(in, r->head, w))
 		return 0;
 	frame->resume = frame->state;
 	frame->held = &r->lock;
@@ -138,7 +145,7 @@ static int serve_ring(const struct in *in, const struct waiter *w)
 		if (in->state == OUT_LIVE) { // nobody ends the circuit or takes a right away without the lock
 			for (int i = 0; i < BATCH; i++) {
 				u64 head = r->head;
-				if (!waiting(in, head))
+				if (!waiting(in, head) || others(in, head, w))
 					break;
 				r->left = head + 1; // should it fault; else the head moves on
 				int took = take(in, head, w);

@@ -155,9 +155,10 @@ HIDDEN int stub_poll(struct frame *f, const struct site *s)
 	for (u32 i = 0; i < b->ins_count && i < MAX_INS; i++)
 		if (b->ins[i].state == OUT_LIVE)
 			b->ins[i].replies->polled++;
+	const struct waiter nobody = {NO_SEGMENT, 0}; // notifications go to the agent
 	u32 turns = 0;
 	do {
-		int r = take_in(b, 0);
+		int r = take_in(b, &nobody);
 		if (r & SERVED)
 			return done(r & SERVED);
 		turn(b, &turns);

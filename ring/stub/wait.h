@@ -12,6 +12,8 @@ struct waiter {
 
 enum { EVENT_SIZE = 32 };
 
+#define NO_SEGMENT 0xffffffff
+
 // What serve returns, or RETREATED.
 enum {
 	SERVED = 0xffff,   // how many operations were taken in

@@ -134,9 +134,12 @@ static void faults(void)
 	CHECK(go(b, OP_WAIT, 0, 1, (u64)p + PAGE - 16, -1, SEGMENT, 0, 0) == TRAPPED, "an event half to nowhere");
 	CHECK(c.replies->head == head && !c.replies->polling, "the notification is lost");
 	u64 event[4];
+	c.in->events = 1;
+	CHECK(go(b, OP_WAIT, 0, 1, (u64)event, -1, SEGMENT, 0, 0) == TRAPPED && c.replies->head == head, "an event in the node is passed");
+	c.in->events = 0;
+	CHECK(go(b, OP_WAIT, 0, 1, (u64)event, -1, SEGMENT + 1, 0, 0) == TRAPPED && c.replies->head == head, "a wait for another segment");
 	CHECK(go(b, OP_WAIT, 0, 1, (u64)event, -1, SEGMENT, 0, 0) == 0 && c.replies->head == head + 1 && !c.replies->polling, "the event does not come");
 
-	// Rings that are gone, while the thread has said that it looks at them.
 	printf("ok\n");
 }
 
@@ -378,6 +381,8 @@ static void hostile(u64 rounds)
 				int li = rnd() % 4 == 0 ? rnd() % 64 : rnd() % 2 && op < sizeof right ? right[op] : lengths[rnd() % sizeof lengths];
 				forge(s, in, head, op << 28 | (kind == 2) << 27 | (offset & 0x7ffffff), m, li);
 			}
+			u8 *cell = (u8 *)s;
+			int width = ((cell[56] >> 2) - 8) / (op == 4 ? 2 : 1), aligned = op < 4 || op > 6 || width > 0 && (in->base + cell[15]) % width == 0;
 			int flip = kind != 0 && rnd() % 4 == 0;
 			if (flip) {
 				u64 bit = rnd() % 512;
@@ -389,6 +394,7 @@ static void hostile(u64 rounds)
 			CHECK(fault.times == 0, "segment %d: a fault", k);
 			CHECK(!flip || r == 0, "a cell with a flipped bit was believed");
 			flipped += flip;
+			CHECK(!r || kind == 0 || aligned && cell[56] >> 2 >= 8 && cell[56] >> 2 <= 44, "operation %u with LI %d, at %lx", op, cell[56] >> 2, in->base);
 			served += r;
 			int may = r == 1 && (op <= 2 || op >= 4 && op <= 6) && !in->inhibited && (in->rights & (op <= 2 ? RIGHT_WRITE : RIGHT_ATOMIC));
 			for (u64 j = 0; j < PAGE; j++)
