@@ -49,6 +49,12 @@
 // the data were deposited, [Space.Wait] returns. Notifications of one circuit that nobody has waited for are merged,
 // and never lost; they are waited for in the order in which the first of each came.
 //
+// # Blocks
+//
+// A write of more than one block is read from its source in stages of about 1 MiB, once, before the first block is sent; blocks are sent from
+// there, and the stage is kept until they are answered. Where the network is a [FrameNetwork] and nobody observes, the PDU of a
+// block goes to the other end in one piece, and is checked there as its cells would be. All else is as in cells.
+//
 // # Past the network
 //
 // If both nodes are in this process and nothing between them takes time, a guest may leave its requests, as the same cells, in memory that it
