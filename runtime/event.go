@@ -34,6 +34,9 @@ const (
 	// Restart: a signal came while the instruction slept. The thread handles the signal and then runs the instruction again,
 	// as a new Trap.
 	Restart
+	// Patch: an instruction that was carried out for the first time was replaced by a jump to a stub, or is left to the trap;
+	// Event.Why says why. It comes before the instruction's Resume.
+	Patch
 	// OnLink: something happened on a link of the network; Event.Link says what.
 	OnLink
 )
@@ -46,6 +49,7 @@ var kindNames = [...]string{
 	Network: "network",
 	Resume:  "resume",
 	Restart: "restart",
+	Patch:   "patch",
 	OnLink:  "link",
 }
 
@@ -67,14 +71,14 @@ type Event struct {
 	// Node is the node it happened at, 0 to nodes-1; -1 for OnLink, unless it was at a node.
 	Node int
 
-	// PID and TID are the guest's process and thread: set for Trap, Decode, Resume and Restart.
+	// PID and TID are the guest's process and thread: set for Trap, Decode, Resume, Restart and Patch.
 	PID, TID int
 	// Tag numbers the executed instructions of the job from 1. The events of one instruction carry it at the node that executes
 	// it; at the peer they carry 0, as a peer has only the operation to go by, Net.ID, which is the same at both. 0: of no
 	// instruction of this node.
 	Tag uint64
 
-	// Inst, PC and Code are the instruction, its address, and its bytes: set for Decode, Resume and Restart; Trap has PC and Code.
+	// Inst, PC and Code are the instruction, its address, and its bytes: set for Decode, Resume, Restart and Patch; Trap has PC and Code.
 	Inst decode.Instruction
 	PC   uint64
 	Code []byte
@@ -89,6 +93,9 @@ type Event struct {
 	Old uint64
 	// Took is the time from the instruction's Trap to its Resume, waiting included. Set for Resume.
 	Took time.Duration
+
+	// Why says why the instruction is left to the trap; nil: it was replaced. Set for Patch.
+	Why error
 
 	// Net is the network's part. Set for Network.
 	Net *rmem.Event

@@ -80,7 +80,7 @@ func (n *node) engineConfig(r *run) trap.Config {
 		Stopped: func(yes bool) { r.guestStopped(n, yes) },
 	}
 	if n.events != nil {
-		config.Resumed = n.resumed
+		config.Resumed, config.Patched = n.resumed, n.patched
 	}
 	return config
 }

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,16 @@ func (n *node) trapped(c *trap.Call, x *execution) {
 	trap := Event{Time: e.Time, Kind: Trap, Node: e.Node, PID: e.PID, TID: e.TID, Tag: e.Tag, PC: e.PC, Code: e.Code}
 	n.events.emit(&trap)
 	e.Time = n.events.since(c.Decoded)
+	n.events.emit(e)
+}
+
+// patched reports that an instruction was replaced, or why it was not.
+func (n *node) patched(c *trap.Call, why error) {
+	if errors.Is(why, trap.ErrNoStub) {
+		return // so it is everywhere
+	}
+	e := n.guestEvent(Patch, c, time.Now())
+	e.Why = why
 	n.events.emit(e)
 }
 

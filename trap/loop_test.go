@@ -126,7 +126,7 @@ func (h *loop) newEngine(c Config) Engine {
 		return NewPtrace(c)
 	}
 	c.Patched = func(_ *Call, why error) {
-		for _, known := range []error{errStraddles, errNotText, errStepped, errFiltered, errRestarts, errNoStub, errManyWrites, errOtherCode} {
+		for _, known := range []error{errStraddles, errNotText, errStepped, errFiltered, errRestarts, ErrNoStub, errManyWrites, errOtherCode} {
 			if errors.Is(why, known) {
 				why = known
 			}

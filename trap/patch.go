@@ -39,7 +39,6 @@ const (
 // Config.Patched.
 var (
 	errProcessor  = errors.New("the processor has no carry-less multiplication (PCLMULQDQ), which the stubs use")
-	errNoStub     = errors.New("there is no stub for this operation")
 	errStraddles  = errors.New("the jump would straddle an aligned 8-byte word, which other processors may see half written: emit the instruction after .p2align 3, as rmem.h does")
 	errStepped    = errors.New("the thread is being single-stepped")
 	errFiltered   = errors.New("the guest has a seccomp filter of its own, which may forbid what stubs do")
@@ -47,7 +46,7 @@ var (
 	errNotText    = errors.New("the code is not a file's private, read-only text: who made it may move it")
 	errManyWrites = errors.New("its page has been dropped or replaced too often")
 	errManySites  = errors.New("too many instructions of this program were replaced")
-	errNoBoard    = errors.New("this program has no rings")
+	errNoBoard    = errors.New("no circuit of this run goes past its node")
 	errBusySite   = errors.New("another thread was inside the instruction")
 	errOtherCode  = errors.New("other code has taken its place")
 )
@@ -111,7 +110,7 @@ func (e *engine) replaceSite(t *Thread, pc uint64, p *patch) error {
 	case !stub.Supported():
 		return errProcessor
 	case !ok:
-		return errNoStub
+		return ErrNoStub
 	case pc%8 > 8-jumpSize:
 		return errStraddles
 	case t.regs.Eflags&trapFlag != 0:

@@ -47,6 +47,9 @@ const (
 	Gone                     // the thread died or executed another program while it slept: undo the operation
 )
 
+// ErrNoStub is what Config.Patched is told of operations that always trap.
+var ErrNoStub = errors.New("there is no stub for this operation")
+
 // Errors of Space.Share. Each is wrapped with the range and the mapping that
 // caused it.
 var (

@@ -63,6 +63,18 @@ type ndjsonLink struct {
 	Stranded int    `json:"stranded,omitempty"` // and circuits for which there is none
 }
 
+type ndjsonPatch struct {
+	Type     string `json:"type"` // "patch"
+	Time     int64  `json:"time_ns"`
+	Node     int    `json:"node"`
+	PID      int    `json:"pid"`
+	TID      int    `json:"tid"`
+	Op       string `json:"op"`
+	PC       string `json:"pc"`
+	Replaced bool   `json:"replaced"`
+	Why      string `json:"why,omitempty"` // it is left to the trap
+}
+
 type ndjsonInstruction struct {
 	Type   string         `json:"type"` // "instruction"
 	Time   int64          `json:"time_ns"`
@@ -137,6 +149,17 @@ func (n *ndjson) observe(e *runtime.Event) {
 	case runtime.OnLink:
 		if l := e.Link; linkText(l) != "" {
 			n.print(ndjsonLink{"link", int64(e.Time), l.What.String(), l.Link, l.From, l.To, l.Defect.String(), l.Moved, l.Stranded})
+		}
+	case runtime.Patch:
+		if n.show.showsUnfinished(e) {
+			p := ndjsonPatch{
+				Type: "patch", Time: int64(e.Time), Node: e.Node, PID: e.PID, TID: e.TID,
+				Op: e.Inst.Op.String(), PC: fmt.Sprintf("%#x", e.PC), Replaced: e.Why == nil,
+			}
+			if e.Why != nil {
+				p.Why = e.Why.Error()
+			}
+			n.print(p)
 		}
 	case runtime.Resume:
 		if cells := n.traced.take(e.Tag); n.show.shows(e) {
