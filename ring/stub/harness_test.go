@@ -63,7 +63,7 @@ func buildHarness() error {
 }
 
 // runHarness runs a test of the harness and returns what it has printed.
-func runHarness(t *testing.T, args ...string) []byte {
+func runHarness(t testing.TB, args ...string) []byte {
 	t.Helper()
 	if !Supported() {
 		t.Skip("the processor has no PCLMULQDQ: guests trap")
@@ -215,3 +215,6 @@ func (p *posted) slot(t *testing.T) []byte {
 	copy(slot[5:], c[:])
 	return slot
 }
+
+// BenchmarkStubs prints what instructions cost, in nanoseconds.
+func BenchmarkStubs(b *testing.B) { b.Logf("\n%s", runHarness(b, "bench", "20000")) }
