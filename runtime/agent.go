@@ -20,8 +20,8 @@ import (
 //	   └──┘ a ring that it attends to:            └────────────┴─────────────────────┘
 //	        something is there, nothing           something is there       nothing
 //
-// Whether it hovers is for its processors to say. A ring is attended if its initiator need not ring the bell. One that is served once
-// in a while is not: that nobody rings for it costs the barrier, when the agent goes to sleep.
+// Whether it hovers is for its processors to say; if it does not, it gives its processor away some times before it sleeps. A ring is attended if
+// its initiator need not ring the bell. One that is served once in a while is not: that nobody rings for it costs the barrier, when the agent goes to sleep.
 //
 // A ring whose exporter's guest looks at it by itself is left to that guest, but for what that leaves to the agent.
 //
@@ -31,6 +31,7 @@ type agent struct {
 	processors *processors
 	barrier    func() error // nil: guests fence
 	start      time.Time
+	fresh      bool // it has just been woken
 
 	charges  atomic.Pointer[[]*charge]
 	turns    atomic.Uint64
@@ -63,6 +64,10 @@ const (
 	// The agent hovers for so long after the last request. It learns how long is right: a sleep that was short should not have been one.
 	leastHover = 50 * time.Microsecond
 	mostHover  = 2 * time.Millisecond
+
+	// An agent that may not hover gives its processor away so often, before it sleeps: who waits for a reply may be about to ask for the next, and
+	// who has filled his ring to fill it again.
+	lingerTurns = 8
 
 	// nap is for how long a guest is believed to go on looking at its rings by poll that has done so twice within that time.
 	nap = 500 * time.Microsecond
@@ -122,6 +127,7 @@ func (a *agent) run() {
 	defer close(a.ended)
 	patience := mostHover
 	last := a.now() // when something was there
+	lingered := lingerTurns
 	for {
 		a.turns.Add(1) // what was removed before is not in charges
 		charges := *a.charges.Load()
@@ -133,10 +139,15 @@ func (a *agent) run() {
 		hover := a.processors.hover
 		switch {
 		case a.look(charges, now), hover && a.hover(charges, now):
-			last = now
+			last, lingered = now, 0
+			a.fresh = false
 		case hover && now-last < patience && slices.ContainsFunc(charges, (*charge).hovered):
+		case !hover && lingered < lingerTurns:
+			lingered++
+			yield()
 		default:
 			a.rest(charges)
+			a.fresh, lingered = true, lingerTurns
 			last = a.now()
 			if last-now < patience {
 				patience = min(2*patience, mostHover)
@@ -207,7 +218,7 @@ func (a *agent) serve(c *charge, now time.Duration) {
 		c.watched = now-c.since < nap
 		c.polls, c.since = p, now
 	}
-	if !c.attended && (n > 1 || a.processors.hover || c.watched) {
+	if !c.attended && (n > 1 || !a.fresh || a.processors.hover || c.watched) {
 		c.attended = true
 		c.out.Attend(true)
 	}

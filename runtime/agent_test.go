@@ -50,7 +50,7 @@ func newAgentTest(t *testing.T, n int, p Poll) *agentTest {
 		t.Fatal(err)
 	}
 	a := &agentTest{bell: bell}
-	a.agent = newAgent(bell, newProcessors(2, p, 1, func(bool) {}), nil)
+	a.agent = newAgent(bell, newProcessors(2, p, 1, func(uint32) {}), nil)
 	fd, length := bell.File()
 	a.word = wordOf(mapped(t, fd, length), 0)
 	if a.board, err = rings.NewBoard(); err != nil {
@@ -304,30 +304,31 @@ func TestWhoSpins(t *testing.T) {
 		cpus, running int
 		poll          Poll
 		crowded       bool
-		hover, spin   bool
+		hover         bool
+		spin          uint32
 	}{
-		{cpus: 2, running: 0, hover: true, spin: true},
-		{cpus: 2, running: 1, hover: true, spin: true},
-		{cpus: 2, running: 2, hover: false, spin: true},
-		{cpus: 2, running: 3, hover: false, spin: false},
-		{cpus: 1, running: 1, hover: false, spin: true},
-		{cpus: 1, running: 0, hover: true, spin: true},
-		{cpus: 64, running: 63, hover: true, spin: true},
+		{cpus: 2, running: 0, hover: true, spin: manyTurns},
+		{cpus: 2, running: 1, hover: true, spin: manyTurns},
+		{cpus: 2, running: 2, hover: false, spin: fewTurns},
+		{cpus: 2, running: 3, hover: false, spin: 0},
+		{cpus: 1, running: 1, hover: false, spin: fewTurns},
+		{cpus: 1, running: 0, hover: true, spin: manyTurns},
+		{cpus: 64, running: 63, hover: true, spin: manyTurns},
 		{cpus: 2, running: 1, crowded: true},
-		{cpus: 2, running: 3, poll: PollYes, hover: true, spin: false},
-		{cpus: 2, running: 0, poll: PollNo, hover: false, spin: true},
+		{cpus: 2, running: 3, poll: PollYes, hover: true, spin: 0},
+		{cpus: 2, running: 0, poll: PollNo, hover: false, spin: fewTurns},
 	} {
-		told := 0
-		p := newProcessors(c.cpus, c.poll, 1, func(bool) { told++ })
+		told := uint32(fewTurns)
+		if c.poll == PollYes {
+			told = manyTurns
+		}
+		p := newProcessors(c.cpus, c.poll, 1, func(turns uint32) { told = turns })
 		if c.crowded {
 			p.crowded = 1
 		}
 		p.decide(c.running)
-		if p.hover != c.hover || p.spin.Load() != c.spin {
-			t.Errorf("%+v: hover %v, spin %v", c, p.hover, p.spin.Load())
-		}
-		if want := map[bool]int{true: 0, false: 1}[c.spin]; told != want {
-			t.Errorf("%+v: guests were told %d times", c, told)
+		if p.hover != c.hover || p.spin.Load() != c.spin || told != c.spin {
+			t.Errorf("%+v: hover %v, spin %v, guests were told %d", c, p.hover, p.spin.Load(), told)
 		}
 	}
 }
@@ -352,7 +353,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestCrowd(t *testing.T) {
-	p := newProcessors(2, PollAuto, 1, func(bool) {})
+	p := newProcessors(2, PollAuto, 1, func(uint32) {})
 	p.hover = true
 	p.crowd(sampling, sampling)
 	if p.crowded != 0 {

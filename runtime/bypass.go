@@ -141,23 +141,17 @@ func (k *bypasses) close() {
 }
 
 // wait tells all guests how to wait.
-func (k *bypasses) wait(spin bool) {
+func (k *bypasses) wait(turns uint32) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, g := range k.parties {
 		if g.board != nil {
-			g.setPatience(spin)
+			g.setPatience(turns)
 		}
 	}
 }
 
-func (g *party) setPatience(spin bool) {
-	turns := uint32(0)
-	if spin {
-		turns = spinTurns
-	}
-	g.board.SetPatience(turns, helpTurns)
-}
+func (g *party) setPatience(turns uint32) { g.board.SetPatience(turns, turns+yieldTurns) }
 
 // begin makes a party of a new address space.
 func (k *bypasses) begin(s *trap.Space, sp *space) {

@@ -18,8 +18,8 @@ import (
 type processors struct {
 	cpus   int
 	poll   Poll
-	change func(spin bool) // of how guests wait
-	spin   atomic.Bool     // the guests may spin; the agent stores it
+	change func(turns uint32) // of how guests wait
+	spin   atomic.Uint32      // for how many turns guests spin; the agent stores it
 
 	// The agent's.
 	hover   bool // the agent may spin
@@ -75,21 +75,24 @@ const (
 	memory = 4
 
 	// crowdedFor is for how many samples nobody spins, when the agent has found that others want its processor.
-	crowdedFor = 25
+	crowdedFor = 12
 
-	// spinTurns is for how many turns guests spin if they may.
-	spinTurns = 400
+	// Guests spin for so many turns, of some ten nanoseconds: many, if the agent or another guest is there to answer; few, if the agent
+	// sleeps, and may have to be given this processor.
+	manyTurns = 2000
+	fewTurns  = 100
 
-	// helpTurns is after how many turns in all a guest asks for help.
-	helpTurns = 20_000
+	// yieldTurns is how often a guest then gives its processor away, before it traps: for help, or to sleep. Each
+	// time, all others who want the processor may have it for a time slice, so that a trap is soon the shorter way.
+	yieldTurns = 4
 )
 
-func newProcessors(cpus int, p Poll, nodes int, change func(spin bool)) *processors {
+func newProcessors(cpus int, p Poll, nodes int, change func(turns uint32)) *processors {
 	if cpus <= 0 {
 		cpus = available()
 	}
 	q := &processors{cpus: cpus, poll: p, change: change, hover: p == PollYes}
-	q.spin.Store(nodes <= cpus)
+	q.spin.Store(q.turns(nodes))
 	return q
 }
 
@@ -139,7 +142,7 @@ func (p *processors) consider(now time.Duration) {
 // crowd looks whether the agent had its processor for itself, having used some time of what has passed.
 func (p *processors) crowd(used, passed time.Duration) {
 	switch {
-	case p.hover && !p.rested && used < passed*7/8:
+	case p.hover && !p.rested && used < passed*3/4:
 		p.crowded = crowdedFor
 	case p.crowded > 0:
 		p.crowded--
@@ -157,10 +160,21 @@ func (p *processors) decide(running int) {
 	default:
 		p.hover = p.poll == PollYes
 	}
-	if spin := running <= p.cpus; spin != p.spin.Load() {
-		p.spin.Store(spin)
-		p.change(spin)
+	if turns := p.turns(running); turns != p.spin.Load() {
+		p.spin.Store(turns)
+		p.change(turns)
 	}
+}
+
+// turns is for how many turns guests spin while so many processors are used by them.
+func (p *processors) turns(running int) uint32 {
+	switch {
+	case running > p.cpus:
+		return 0
+	case p.hover:
+		return manyTurns
+	}
+	return fewTurns
 }
 
 // sample takes note of what the guest has used in all, and returns how many processors it counts for.
