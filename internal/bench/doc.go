@@ -9,7 +9,7 @@
 // not measured close together: in each round the two subjects of a pair run one behind the other, who is first changing from round
 // to round, and a canary - a word that goes to and fro between the two CPUs - runs before, between and after them. The class of a
 // run is that of the canaries around it, and a pair counts if both its runs were of one class. The figure is the median of the
-// ratios of the pairs of one class: that of which there are most.
+// ratios of the pairs of one class: near, if there are enough of it.
 //
 // A Record is everything that was measured, with what is needed to judge it, as one JSON file. Compare and Plots read records.
 package bench

@@ -120,9 +120,12 @@ func (r *Record) judge(f Figure, subjects map[string]*Subject) Result {
 			longest = max(longest, s.other.item(*f.Other).Max)
 		}
 	}
-	// The class with the most pairs; of as many, the first.
+	// The first class with enough pairs for a verdict; if there is none, that with the most.
 	most := func(of map[string][][3]float64) (class string) {
 		for _, c := range []string{OneCPU, Near, SMT, Far} {
+			if len(of[c]) >= fewest {
+				return c
+			}
 			if len(of[c]) > len(of[class]) {
 				class = c
 			}

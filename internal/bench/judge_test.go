@@ -80,8 +80,15 @@ func TestJudge(t *testing.T) {
 				m.pair(10+round, Far, Far, 0, 9000, 500)
 			}
 		}, verdict: Pass, class: Near, pairs: 5, value: 1.5},
-		{name: "the class with more pairs", runs: func(m made) {
+		{name: "near, if there are enough", runs: func(m made) {
+			for round := range 6 {
+				m.pair(10+round, Far, Far, 0, 1000, 500)
+			}
 			five(m, 150)
+		}, verdict: Pass, class: Near, pairs: 5, value: 1.5},
+		{name: "else the class with more pairs", runs: func(m made) {
+			five(m, 150)
+			m.Runs = m.Runs[2:]
 			for round := range 6 {
 				m.pair(10+round, Far, Far, 0, 1000, 500)
 			}
