@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"rmemrun/decode"
 )
 
 // patchFixture compiles testprogs/fixtures/patch/NAME.c.
@@ -83,6 +85,42 @@ func TestPatchedOperands(t *testing.T)  { eachWay(t, nil, patchFixture(t, "opera
 func TestPatchedThreads(t *testing.T)   { eachWay(t, nil, patchFixture(t, "threads")) }
 func TestPatchedCrowd(t *testing.T)     { eachWay(t, nil, patchFixture(t, "crowd")) }
 func TestPatchedFamily(t *testing.T)    { eachWay(t, nil, patchFixture(t, "family")) }
+
+func TestPatchedFaults(t *testing.T) { eachWay(t, nil, patchFixture(t, "faults")) }
+func TestPatchedSigill(t *testing.T) { eachWay(t, nil, patchFixture(t, "sigill")) }
+
+func TestPatchedSteps(t *testing.T) {
+	eachWay(t, func(t *testing.T, h *loop) {
+		if h.way.patch && h.patched[errStepped] == 0 {
+			t.Error("the instruction that was stepped through was not left to the trap because of that")
+		}
+	}, patchFixture(t, "steps"))
+}
+
+// TestPatchedSeccomp: the filter of the guest's own may come by either system call.
+func TestPatchedSeccomp(t *testing.T) {
+	for _, call := range []string{"seccomp", "prctl"} {
+		t.Run(call, func(t *testing.T) {
+			eachWay(t, func(t *testing.T, h *loop) {
+				if h.way.patch && h.trapped[decode.Fence] < 300 {
+					t.Errorf("%d fences have trapped, want all behind the filter", h.trapped[decode.Fence])
+				}
+			}, patchFixture(t, "seccomp"), call)
+		})
+	}
+}
+
+func TestPatchedRestartable(t *testing.T) {
+	path := patchFixture(t, "rseq")
+	if g := run(t, newLoop(t, ways[0]), path, "ptrace"); exitStatus(g.status) == 3 {
+		t.Skip("this C library registers no rseq area")
+	}
+	eachWay(t, func(t *testing.T, h *loop) {
+		if h.way.patch && h.patched[errRestarts] != 1 {
+			t.Errorf("%d instructions were left to the trap for being in a restartable sequence, want 1: %v", h.patched[errRestarts], h.patched)
+		}
+	}, path)
+}
 
 // TestPatchedKinds runs a guest that is linked in all ways.
 func TestPatchedKinds(t *testing.T) {

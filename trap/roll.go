@@ -50,19 +50,31 @@ func (e *engine) roll(t *Thread) bool {
 // rollForSignal is roll before t.signal is delivered. It returns false if the thread has
 // been set going already, or is gone.
 func (e *engine) rollForSignal(t *Thread) bool {
+	jump := t.signal == unix.SIGTRAP && e.steppedIn(t)
 	if !e.roll(t) {
 		return false
 	}
-	if len(t.space.regions) == 0 || t.signal != unix.SIGTRAP || t.regs.Eflags&trapFlag == 0 {
+	if !jump {
 		return true
 	}
-	// The guest steps through its own code. Jumping to a stub would be a step, from
-	// which it was taken back: it would never get on.
-	if p := t.space.patches[t.regs.Rip]; p != nil && p.trampoline != 0 && !t.ran {
-		e.begin(t, &p.site, 0)
-		return false
+	// The guest steps through its own code, and the step was the jump, from which it was
+	// taken back: it would never get on. Where nothing is replaced the instruction is no
+	// step at all.
+	p := t.space.patches[t.regs.Rip]
+	if p == nil {
+		return true
 	}
-	return true
+	t.signal = 0
+	e.begin(t, &p.site, 0)
+	return false
+}
+
+// steppedIn tells whether a thread that has TF set was stopped by that in a stub.
+func (e *engine) steppedIn(t *Thread) bool {
+	const trapTrace = 2 // TRAP_TRACE
+	var si siginfo
+	return len(t.space.regions) > 0 && getRegs(t.tid, &t.regs) == 0 && t.regs.Eflags&trapFlag != 0 &&
+		t.space.regionAt(t.regs.Rip) != nil && getSiginfo(t.tid, &si) == 0 && si.code == trapTrace
 }
 
 // rollBeforeStop is roll for a thread in a group stop. It returns false if the thread had
@@ -344,11 +356,14 @@ func (e *engine) faulted(t *Thread) bool {
 	if !s.boarded && s.board != 0 { // a forked child comes here for the first time
 		return e.boardChild(t, r)
 	}
-	if e.giveUp(t, r) {
+	// Before anything has happened the stub is not asked, which may have no stack to answer: the
+	// instruction itself needs none.
+	var f frame
+	before := f.read(t, t.regs.R15) && r.siteOf(f.site()) != nil && f.word(stub.FrameState) == stub.Before
+	if !before && e.giveUp(t, r) {
 		e.resume(t, 0)
 		return true
 	}
-	// The stack ends here. The instruction itself needs none.
 	if !e.unwind(t, r) {
 		return true
 	}
