@@ -46,6 +46,7 @@ saved:
 	mov %r15, %rdi
 	mov FRAME_SITE(%r15), %rsi
 	and $-16, %rsp
+	movl $0, -STACK(%rsp) // if the guest's stack ends before, it does so while nothing has happened
 	call *SITE_STUB(%rsi)
 
 exit:
@@ -103,8 +104,11 @@ attempt_\name:
 	attempt serve
 	attempt deliver
 
-// Where the engine sends a thread that has faulted.
+// Where the engine sends a thread that has faulted. What is BEFORE may have faulted because the stack has come to its end.
 fault:
+	mov $SLOW, %eax
+	cmpl $BEFORE, FRAME_STATE(%r15)
+	je exit
 	cmpl $SERVING, FRAME_STATE(%r15)
 	jne give_up
 	mov FRAME_RETREAT(%r15), %rsp

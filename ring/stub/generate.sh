@@ -29,8 +29,14 @@ for f in enter crc10; do
 	gcc -I"$work" -c -o "$work/$f.o" $f.S
 done
 for f in stub serve; do
-	gcc $flags -c -o "$work/$f.o" $f.c
+	gcc $flags -fstack-usage -c -o "$work/$f.o" $f.c
 done
+
+# No function calls itself: all together is more than any of them needs. Each has 16 bytes more, for return addresses.
+cat "$work"/*.su | awk -v most="$(awk '$2 == "STACK" { print $3 }' "$work/numbers")" '
+	{ sum += $2 + 16 }
+	$2 !~ /^[0-9]+$/ || / dynamic$/ { unknown = 1 }
+	END { exit unknown || sum > most }' FS='\t' || fail 'the stubs need more than STACK'
 
 # No relocation but those that linking ends: distances within the image.
 objdump -r "$work"/*.o | grep R_X86_64_ | grep -v 'R_X86_64_\(PC32\|PLT32\)' && fail 'the image would depend on where it is'

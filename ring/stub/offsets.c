@@ -32,6 +32,7 @@ void offsets(void)
 	NUMBER(RETREATED);
 	NUMBER(FRAME);
 	NUMBER(RED_ZONE);
+	NUMBER(STACK);
 
 	STRUCT(slot);
 	FIELD(slot, word);

@@ -10,13 +10,13 @@ const compiler = "gcc 12.2.0, GNU ld (GNU Binutils for Debian) 2.40"
 // Labels, from the beginning of the image; see enter.S.
 const (
 	Enter   = 0x0
-	EndExit = 0x013a
-	Left    = 0x013a
-	Text    = 0x013a
-	Help    = 0x013c
-	Fault   = 0x015d
+	EndExit = 0x0145
+	Left    = 0x0145
+	Text    = 0x0145
+	Help    = 0x0147
+	Fault   = 0x0168
 	Saved   = 0x0a9
-	Restore = 0x0c6
+	Restore = 0x0d1
 )
 
 // Numbers of layout.h.
@@ -161,13 +161,13 @@ var Layout = []Field{
 }
 
 var entries = [...]uint32{
-	decode.Notify: 0x010b0,
-	decode.Read:   0x013b0,
-	decode.CAS:    0x01680,
-	decode.FAdd:   0x016a0,
-	decode.Swap:   0x016c0,
-	decode.Fence:  0x016e0,
-	decode.Poll:   0x01810,
-	decode.Wait:   0x01920,
-	decode.Write:  0x0980,
+	decode.Notify: 0x010d0,
+	decode.Read:   0x013d0,
+	decode.CAS:    0x016a0,
+	decode.FAdd:   0x016c0,
+	decode.Swap:   0x016e0,
+	decode.Fence:  0x01700,
+	decode.Poll:   0x01830,
+	decode.Wait:   0x01940,
+	decode.Write:  0x09a0,
 }

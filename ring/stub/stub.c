@@ -189,8 +189,10 @@ INLINE int possible(const struct board *b, u32 segment, int polling)
 		const struct in *in = &b->ins[i];
 		if (in->state != OUT_LIVE)
 			continue;
-		if (polling && !in->replies->polling)
+		if (polling && !in->replies->polling) {
 			in->replies->polling = 1;
+			in->replies->polled++;
+		}
 		if (in->segment != segment)
 			continue;
 		if (in->events != 0)
@@ -227,15 +229,13 @@ HIDDEN int stub_wait(struct frame *f, const struct site *s)
 	return SLOW;
 }
 
-// recover decides for a thread that has faulted what becomes of its instruction.
+// recover decides for a thread that has faulted what becomes of its instruction, which is not BEFORE.
 HIDDEN int recover(struct frame *f, const struct site *s)
 {
 	switch (f->state) {
 	case POLLING:
 		withdraw(s->board);
 		f->state = BEFORE;
-		return SLOW;
-	case BEFORE:
 		return SLOW;
 	case DONE:
 		return FAST;

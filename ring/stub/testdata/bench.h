@@ -33,7 +33,7 @@ static double timed(struct guest *g, u8 *code, u64 n, u64 v, u64 a, u64 p, u64 c
 {
 	g->cpu.target = (u64)code;
 	g->cpu.in[V] = v, g->cpu.in[A] = a, g->cpu.in[P] = p, g->cpu.in[RCX] = c, g->cpu.in[RDX] = d, g->cpu.in[R12] = n;
-	g->cpu.in[RSP] = (u64)g->stack + STACK - 1024;
+	g->cpu.in[RSP] = (u64)g->stack + STACK_SIZE - 1024;
 	g->cpu.in_flags = 0x202;
 	double t = now();
 	run(&g->cpu);

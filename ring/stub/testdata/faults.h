@@ -33,7 +33,9 @@ static void on_signal(int signal, siginfo_t *info, void *context)
 
 static void catch(struct circuit *c, void (*help)(u32))
 {
-	struct sigaction s = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO};
+	struct sigaction s = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+	stack_t alternate = {.ss_sp = map(STACK_SIZE), .ss_size = STACK_SIZE};
+	sigaltstack(&alternate, 0);
 	sigaction(SIGSEGV, &s, 0);
 	sigaction(SIGBUS, &s, 0);
 	sigaction(SIGILL, &s, 0);
@@ -84,6 +86,25 @@ static void faults(void)
 			fault.times = 0;
 		}
 	}
+
+	// A stack that ends anywhere below the frame.
+	u8 *stack = a->stack, *narrow = map(3 * PAGE);
+	mprotect(narrow, PAGE, PROT_NONE);
+	for (int room = 528; room < PAGE; room += 8) { // run needs 520
+		memset((void *)&fault, 0, sizeof fault);
+		u64 tail = c.requests->tail, word = room;
+		a->stack = narrow + PAGE + room - (STACK_SIZE - 1024);
+		i64 r = go(a, OP_WRITE, 0, 1, (u64)&word, 0, c.descriptor, 8, 0);
+		if (r == TRAPPED) {
+			CHECK(fault.times == 1 && fault.state == BEFORE && c.requests->tail == tail, "%d bytes of stack: %lu faults, state %lu", room, fault.times, fault.state);
+			unchanged(a, "stack");
+		} else {
+			CHECK(r == 0 && fault.times == 0 && room >= FRAME + STACK, "%d bytes of stack: %ld, %lu faults", room, r, fault.times);
+			while (poll_of(b) > 0)
+				;
+		}
+	}
+	a->stack = stack;
 
 	// A segment that its owner has unmapped is left to the agent.
 	for (int op = OP_WRITE; op <= OP_SWAP; op++) {

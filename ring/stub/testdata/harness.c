@@ -13,7 +13,7 @@ static struct guest *new_guest(void)
 	g->board->bell = &bell;
 	g->board->patience = PATIENCE;
 	g->board->spin = 2; // threads of a test may share a processor
-	g->stack = map(STACK);
+	g->stack = map(STACK_SIZE);
 	return g;
 }
 
@@ -22,7 +22,7 @@ static struct guest *same(struct guest *g)
 {
 	struct guest *t = calloc(1, sizeof *t);
 	t->board = g->board;
-	t->stack = map(STACK);
+	t->stack = map(STACK_SIZE);
 	return t;
 }
 
@@ -157,7 +157,7 @@ static void registers(u64 rounds)
 		u->in[v] = op == OP_WRITE || op == OP_READ ? (u64)source + rnd() % 20 : rnd();
 		u->in[ra] = op >= OP_CAS && op <= OP_SWAP ? offset & ~7 : offset;
 		u->in[p] = rnd() % 16 ? c.descriptor | (rnd() << 32) : rnd();
-		u->in[RSP] = (u64)a->stack + STACK - 1024 - rnd() % 64;
+		u->in[RSP] = (u64)a->stack + STACK_SIZE - 1024 - rnd() % 64;
 		// CF PF AF ZF SF DF OF in all combinations
 		static const u8 bits[] = {0, 2, 4, 6, 7, 10, 11};
 		u->in_flags = 0x202;

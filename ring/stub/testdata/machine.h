@@ -170,7 +170,7 @@ static u8 *place(const struct board *b, u8 op, u8 flags, u8 width, u8 v, u8 a, u
 }
 
 // A guest's stack: the red zone and a bit above, and room for the stub below.
-enum { STACK = 64 << 10 };
+enum { STACK_SIZE = 64 << 10 };
 
 struct guest {
 	struct board *board; // as rmemrun writes it
@@ -193,7 +193,7 @@ static i64 go(struct guest *g, u8 op, u8 flags, u8 width, u64 v, u64 a, u64 p, u
 		*t = place(g->board, op, flags, width, V, A, P, back_fast, back_slow);
 	g->cpu.target = (u64)*t;
 	g->cpu.in[V] = v, g->cpu.in[A] = a, g->cpu.in[P] = p, g->cpu.in[RCX] = c, g->cpu.in[RDX] = d;
-	g->cpu.in[RSP] = (u64)g->stack + STACK - 1024;
+	g->cpu.in[RSP] = (u64)g->stack + STACK_SIZE - 1024;
 	g->cpu.in_flags = 0x202;
 	run(&g->cpu);
 	return g->cpu.outcome ? TRAPPED : (i64)g->cpu.out[RAX];
