@@ -54,14 +54,15 @@ extern const struct pair crc10_reverse, crc10_powers[3], crc10_barrett __attribu
 
 // crc10 is the remainder of a cell's payload with the CRC-10 taken as 0: of the words 1, without the header, to 6, and of LI. A word that ends n
 // bits before the end is multiplied by the remainder of x^n, without carries; the sum, of 127 bits, is divided by Barrett's method. Whoever calls it
-// is not BEFORE: who puts a thread back to its instruction does not look for the vector registers in the frame.
+// is not BEFORE: who puts a thread back to its instruction knows nothing of the vector registers.
 INLINE u32 crc10(u64 word1, const u64 d[DATA], u64 li)
 {
 	u64 r;
+	struct pair kept[3]; // aligned, for the guest may have the processor check that (the flag AC)
 	__asm__ volatile(
-		"movups %%xmm0, %c[x](%%r15)\n\t"
-		"movups %%xmm1, %c[x]+16(%%r15)\n\t"
-		"movups %%xmm2, %c[x]+32(%%r15)\n\t"
+		"movaps %%xmm0, %[x0]\n\t"
+		"movaps %%xmm1, %[x1]\n\t"
+		"movaps %%xmm2, %[x2]\n\t"
 
 		"movq %[w1], %%xmm2\n\t"
 		"movq %[w2], %%xmm1\n\t"
@@ -103,13 +104,13 @@ INLINE u32 crc10(u64 word1, const u64 d[DATA], u64 li)
 		"pxor %%xmm0, %%xmm2\n\t"
 		"movq %%xmm2, %[r]\n\t"
 
-		"movups %c[x](%%r15), %%xmm0\n\t"
-		"movups %c[x]+16(%%r15), %%xmm1\n\t"
-		"movups %c[x]+32(%%r15), %%xmm2"
-		: [r] "=r"(r)
+		"movaps %[x0], %%xmm0\n\t"
+		"movaps %[x1], %%xmm1\n\t"
+		"movaps %[x2], %%xmm2"
+		: [r] "=&r"(r), [x0] "=m"(kept[0]), [x1] "=m"(kept[1]), [x2] "=m"(kept[2])
 		: [w1] "r"(word1), [w2] "r"(d[0]), [w3] "r"(d[1]), [w4] "r"(d[2]), [w5] "r"(d[3]), [w6] "r"(d[4]), [li] "r"(li),
 		  [reverse] "m"(crc10_reverse), [p0] "m"(crc10_powers[0]), [p1] "m"(crc10_powers[1]), [p2] "m"(crc10_powers[2]),
-		  [barrett] "m"(crc10_barrett), [x] "i"(__builtin_offsetof(struct frame, xmm)));
+		  [barrett] "m"(crc10_barrett));
 	return r >> 54;
 }
 

@@ -160,7 +160,6 @@ struct frame {
 	u64 retreat;             // SERVING: sp for who has faulted
 	volatile u32 resume;     // SERVING: the state before
 	u32 pad;
-	u64 xmm[6]; // what the carry-less multiplications displace: xmm0 to xmm2
 };
 
 enum {

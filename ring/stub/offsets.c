@@ -121,7 +121,6 @@ void offsets(void)
 	FIELD(frame, retreat);
 	FIELD(frame, resume);
 	FIELD(frame, pad);
-	FIELD(frame, xmm);
 
 	STRUCT(site);
 	FIELD(site, stub);

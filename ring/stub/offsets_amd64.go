@@ -35,7 +35,7 @@ const (
 
 // Where fields of struct frame and struct site are, and how large these are.
 const (
-	FrameSize    = 248
+	FrameSize    = 200
 	FrameR       = 0
 	FrameFlags   = 128
 	FrameState   = 136
@@ -48,7 +48,6 @@ const (
 	FrameOutcome = 180
 	FrameRetreat = 184
 	FrameResume  = 192
-	FrameXmm     = 200
 	SiteSize     = 48
 	SiteStub     = 0
 	SiteFast     = 8
@@ -131,7 +130,7 @@ var Layout = []Field{
 	{"board", "pad0", 28, 4068},
 	{"board", "ins", 4096, 32768},
 	{"board", "outs", 36864, 786432},
-	{"frame", "", 0, 248},
+	{"frame", "", 0, 200},
 	{"frame", "r", 0, 128},
 	{"frame", "flags", 128, 8},
 	{"frame", "state", 136, 4},
@@ -145,7 +144,6 @@ var Layout = []Field{
 	{"frame", "retreat", 184, 8},
 	{"frame", "resume", 192, 4},
 	{"frame", "pad", 196, 4},
-	{"frame", "xmm", 200, 48},
 	{"site", "", 0, 48},
 	{"site", "stub", 0, 8},
 	{"site", "fast", 8, 8},
@@ -161,13 +159,13 @@ var Layout = []Field{
 }
 
 var entries = [...]uint32{
-	decode.Notify: 0x010d0,
-	decode.Read:   0x013d0,
-	decode.CAS:    0x016a0,
-	decode.FAdd:   0x016c0,
-	decode.Swap:   0x016e0,
-	decode.Fence:  0x01700,
-	decode.Poll:   0x01830,
-	decode.Wait:   0x01940,
-	decode.Write:  0x09a0,
+	decode.Notify: 0x01130,
+	decode.Read:   0x01410,
+	decode.CAS:    0x016e0,
+	decode.FAdd:   0x01700,
+	decode.Swap:   0x01720,
+	decode.Fence:  0x01740,
+	decode.Poll:   0x01870,
+	decode.Wait:   0x01980,
+	decode.Write:  0x0a00,
 }
