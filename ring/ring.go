@@ -24,7 +24,7 @@ type Server interface {
 // ErrBroken says that one of the two guests has written into a ring what it never may: the circuit has failed.
 var ErrBroken = errors.New("the head of the ring is not where it can be: one of its two guests has overwritten it")
 
-// A Ring is rmemrun's end of a ring. All methods but Ready, Polled, Polls, Left and Head take the server's locks, and may be called by any goroutine.
+// A Ring is rmemrun's end of a ring. All methods but Ready, Polled, Polls, Acknowledged, Left and Head take the server's locks, and may be called by any goroutine.
 type Ring struct {
 	server   Server
 	requests *requests
@@ -51,8 +51,11 @@ func (r *Ring) Ready() bool {
 // Polled reports whether the exporter's guest looks at the ring by itself, and will have us look when it does so no more.
 func (r *Ring) Polled() bool { return atomic.LoadUint32(&r.replies.polling) != 0 }
 
-// Polls is how often the exporter's guest has looked at the ring by itself, without having said so before.
+// Polls is how often the exporter's guest has looked at the ring by itself, without saying that it would go on.
 func (r *Ring) Polls() uint32 { return atomic.LoadUint32(&r.replies.polled) }
+
+// Acknowledged is where the head is, as who serves the ring says.
+func (r *Ring) Acknowledged() uint64 { return atomic.LoadUint64(&r.replies.head) }
 
 // Left reports whether the exporter's guest has left the next request to us.
 func (r *Ring) Left() bool {

@@ -51,8 +51,9 @@ type charge struct {
 
 	// The agent's.
 	attended bool
-	watched  bool          // the exporter's guest looks at it, again and again, by poll
-	polls    uint32        // how often it had, when that was looked at last
+	watched  bool          // the exporter's guest looks at it, again and again, and serves it
+	polls    uint32        // how often it had begun to look, when that was looked at last
+	head     uint64        // what was acknowledged then
 	since    time.Duration // and when that was
 	failed   bool
 }
@@ -69,7 +70,7 @@ const (
 	// who has filled his ring to fill it again.
 	lingerTurns = 8
 
-	// nap is for how long a guest is believed to go on looking at its rings by poll that has done so twice within that time.
+	// nap is for how long a guest is believed to go on looking at its rings by itself that has begun to twice within that time.
 	nap = 500 * time.Microsecond
 )
 
@@ -138,7 +139,7 @@ func (a *agent) run() {
 		a.processors.consider(now)
 		hover := a.processors.hover
 		switch {
-		case a.look(charges, now), hover && a.hover(charges, now):
+		case a.look(charges, now), hover && a.hover(charges):
 			last, lingered = now, 0
 			a.fresh = false
 		case hover && now-last < patience && slices.ContainsFunc(charges, (*charge).hovered):
@@ -165,7 +166,7 @@ func (a *agent) look(charges []*charge, now time.Duration) (busy bool) {
 	for _, c := range charges {
 		c.watch(now)
 		if c.due() {
-			a.serve(c, now)
+			a.serve(c)
 			busy = true
 		}
 	}
@@ -173,11 +174,11 @@ func (a *agent) look(charges []*charge, now time.Duration) (busy bool) {
 }
 
 // hover looks at the rings that are attended until something has been there, or for some turns.
-func (a *agent) hover(charges []*charge, now time.Duration) (busy bool) {
+func (a *agent) hover(charges []*charge) (busy bool) {
 	for range hoverTurns {
 		for _, c := range charges {
 			if c.hovered() && c.due() {
-				a.serve(c, now)
+				a.serve(c)
 				busy = true
 			}
 		}
@@ -197,30 +198,41 @@ func (c *charge) due() bool {
 	return c.ring.Ready() && (!c.watched && !c.ring.Polled() || c.ring.Left())
 }
 
-// watch looks whether the exporter's guest still looks at a ring that is left to it.
+// watch looks whether the exporter's guest looks at the ring by itself, again and again, so that it can be left to it between times. It has
+// to serve it, too: for what it does not, nobody rings.
 func (c *charge) watch(now time.Duration) {
-	if !c.watched || now-c.since < nap {
+	if c.watched && now-c.since < nap {
 		return
 	}
-	p := c.ring.Polls()
-	c.watched = p != c.polls
-	c.polls, c.since = p, now
+	p, head := c.ring.Polls(), c.ring.Acknowledged()
+	if p != c.polls {
+		c.watched = (c.watched || now-c.since < nap) && head != c.head
+		c.polls, c.head, c.since = p, head, now
+		if c.watched {
+			c.attend()
+		}
+		return
+	}
+	c.watched = false
+}
+
+// attend has nobody ring for the ring.
+func (c *charge) attend() {
+	if !c.attended {
+		c.attended = true
+		c.out.Attend(true)
+	}
 }
 
 // serve serves a ring.
-func (a *agent) serve(c *charge, now time.Duration) {
+func (a *agent) serve(c *charge) {
 	n, err := c.ring.Serve(rings.Slots)
 	if err != nil && !c.failed {
 		c.failed = true
 		c.broken()
 	}
-	if p := c.ring.Polls(); p != c.polls {
-		c.watched = now-c.since < nap
-		c.polls, c.since = p, now
-	}
-	if !c.attended && (n > 1 || !a.fresh || a.processors.hover || c.watched) {
-		c.attended = true
-		c.out.Attend(true)
+	if n > 1 || !a.fresh || a.processors.hover {
+		c.attend()
 	}
 }
 

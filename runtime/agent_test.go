@@ -288,7 +288,7 @@ func TestAgentDoesNotAllocate(t *testing.T) {
 		}
 		now := a.agent.now()
 		a.agent.look(charges, now)
-		a.agent.hover(charges[:1], now)
+		a.agent.hover(charges[:1])
 		a.agent.processors.sampled = 0
 		a.agent.processors.consider(sampling)
 		a.stubs[1].publish() // so that it does not sleep
@@ -355,25 +355,50 @@ func TestUsage(t *testing.T) {
 func TestCrowd(t *testing.T) {
 	p := newProcessors(2, PollAuto, 1, func(uint32) {})
 	p.hover = true
-	p.crowd(sampling, sampling)
+	p.crowd(sampling, 0, sampling)
 	if p.crowded != 0 {
 		t.Error("an agent that has a processor finds it crowded")
 	}
 	p.rested = true
-	p.crowd(0, sampling)
+	p.crowd(0, 0, sampling)
 	if p.crowded != 0 {
 		t.Error("an agent that slept finds it crowded")
 	}
 	p.rested = false
-	p.crowd(sampling/2, sampling)
+	p.crowd(sampling/2, 0, sampling)
 	if p.crowded != crowdedFor {
 		t.Error("an agent that got half a processor does not find it crowded")
 	}
 	for range crowdedFor {
-		p.crowd(sampling, sampling)
+		p.crowd(sampling, 0, sampling)
 	}
 	if p.crowded != 0 {
 		t.Error("it is crowded for ever")
+	}
+	p.crowd(sampling, sampling, sampling)
+	if p.crowded != crowdedFor {
+		t.Error("an agent does not find it crowded while guests wait for a processor")
+	}
+}
+
+func TestWaits(t *testing.T) {
+	if n := second([]byte("12 345 6\n")); n != 345 {
+		t.Errorf("the second of the numbers is %d", n)
+	}
+	u := &usage{pid: selfPID, stat: -1}
+	defer u.close()
+	if u.waits() != 0 {
+		t.Error("what was waited for before is counted")
+	}
+	if u.stat < 0 {
+		t.Skip("there is no schedstat here")
+	}
+	if n := testing.AllocsPerRun(10, func() { u.waits() }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	gone := &usage{pid: func() int { return 1 << 22 }, stat: -1}
+	if gone.waits() != 0 || gone.stat != -1 {
+		t.Error("a process that does not exist has waited")
 	}
 }
 

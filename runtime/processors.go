@@ -14,7 +14,8 @@ import (
 // his processor away at once, as it is what he waits for that needs it.
 //
 // A guest counts for as many processors as it has used of late, by the clock that the kernel keeps of its process. If others than guests
-// use processors, the agent sees that it does not get one all the time that it hovers. The clocks are read only while the agent is awake.
+// use processors, the agent sees that it does not get one all the time that it hovers, or that guests have to wait for theirs. All
+// this is looked at only while the agent is awake.
 type processors struct {
 	cpus   int
 	poll   Poll
@@ -37,6 +38,9 @@ type usage struct {
 	pid  func() int
 	last time.Duration // what it had used when it was sampled
 	busy [memory]int   // how many processors it used then, and before
+
+	stat   int // its schedstat, see proc(5); -1: not open
+	waited time.Duration
 }
 
 // A Poll says whether the agent may spin.
@@ -84,7 +88,7 @@ const (
 
 	// yieldTurns is how often a guest then gives its processor away, before it traps: for help, or to sleep. Each
 	// time, all others who want the processor may have it for a time slice, so that a trap is soon the shorter way.
-	yieldTurns = 4
+	yieldTurns = 2
 )
 
 func newProcessors(cpus int, p Poll, nodes int, change func(turns uint32)) *processors {
@@ -107,7 +111,7 @@ func available() int {
 
 // add counts a guest, by its process.
 func (p *processors) add(pid func() int) *usage {
-	u := &usage{pid: pid}
+	u := &usage{pid: pid, stat: -1}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.guests = append(p.guests, u)
@@ -119,6 +123,7 @@ func (p *processors) remove(u *usage) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.guests = slices.DeleteFunc(p.guests, func(v *usage) bool { return v == u })
+	u.close()
 }
 
 // consider decides anew who may spin, if it is time to.
@@ -128,21 +133,22 @@ func (p *processors) consider(now time.Duration) {
 		return
 	}
 	p.sampled = now
-	running := 0
+	running, waited := 0, time.Duration(0)
 	for _, u := range p.guests {
 		running += u.sample(processTime(u.pid()), passed)
+		waited += u.waits()
 	}
 	p.mu.Unlock()
 	own := clock(unix.CLOCK_THREAD_CPUTIME_ID)
-	p.crowd(own-p.own, passed)
+	p.crowd(own-p.own, waited, passed)
 	p.own, p.rested = own, false
 	p.decide(running)
 }
 
-// crowd looks whether the agent had its processor for itself, having used some time of what has passed.
-func (p *processors) crowd(used, passed time.Duration) {
+// crowd looks whether processors are to be had, when of the time that has passed the agent has used some, and guests have waited some for theirs.
+func (p *processors) crowd(used, waited, passed time.Duration) {
 	switch {
-	case p.hover && !p.rested && used < passed*3/4:
+	case p.hover && !p.rested && used < passed*3/4, waited > passed/2:
 		p.crowded = crowdedFor
 	case p.crowded > 0:
 		p.crowded--
@@ -187,6 +193,54 @@ func (u *usage) sample(used, passed time.Duration) int {
 	u.busy[0] = max(u.busy[0], 0)
 	u.last = used
 	return slices.Max(u.busy[:])
+}
+
+// waits is how long the guest, its first thread at least, has waited for a processor since it was last asked.
+func (u *usage) waits() time.Duration {
+	if u.stat < 0 {
+		pid := u.pid()
+		if pid <= 0 {
+			return 0
+		}
+		var err error
+		if u.stat, err = unix.Open(fmt.Sprintf("/proc/%d/schedstat", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+			u.stat = -1
+			return 0
+		}
+	}
+	var b [64]byte
+	n, err := unix.Pread(u.stat, b[:], 0)
+	if err != nil { // it has ended; perhaps another thread has its place
+		u.close()
+		return 0
+	}
+	before := u.waited
+	u.waited = second(b[:n])
+	if before == 0 || u.waited < before {
+		return 0
+	}
+	return u.waited - before
+}
+
+func (u *usage) close() {
+	if u.stat >= 0 {
+		_ = unix.Close(u.stat)
+		u.stat = -1
+	}
+}
+
+// second is the second of the numbers in a line.
+func second(line []byte) (n time.Duration) {
+	fields := 0
+	for _, c := range line {
+		switch {
+		case c == ' ':
+			fields++
+		case fields == 1 && c >= '0' && c <= '9':
+			n = n*10 + time.Duration(c-'0')
+		}
+	}
+	return n
 }
 
 // processTime is how long the threads of a process have run, 0 if there is none.

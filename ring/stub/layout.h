@@ -55,7 +55,7 @@ struct replies {
 	volatile u32 polling; // a thread of the exporter looks at the ring by itself, and will say so when it stops
 	u8 pad0[LINE - 12];
 	volatile u32 lock;   // held by who serves the ring: 0 nobody, 1 the agent, 2 the exporter's stub
-	volatile u32 polled; // how often poll has looked, or a wait begun to: so the agent sees that it goes on
+	volatile u32 polled; // how often poll has looked: so the agent sees that it goes on
 	volatile u64 left;   // the index + 1 of the last request that the exporter's stub leaves to the agent; 0: none was
 	u8 pad1[LINE - 16];
 	u8 pad2[4096 - 2 * LINE];

@@ -189,10 +189,8 @@ INLINE int possible(const struct board *b, u32 segment, int polling)
 		const struct in *in = &b->ins[i];
 		if (in->state != OUT_LIVE)
 			continue;
-		if (polling && !in->replies->polling) {
+		if (polling && !in->replies->polling)
 			in->replies->polling = 1;
-			in->replies->polled++;
-		}
 		if (in->segment != segment)
 			continue;
 		if (in->events != 0)
