@@ -11,11 +11,15 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A fickle buffer is one of which some pages cannot be read or written, and which can be written in part.
+// A fickle buffer is one of which some bytes cannot be read or written.
 type fickle struct {
 	mem
 	hole [2]int // from, to
+	sure bool   // it knows what can be read
+	lies bool   // and says that all can
 }
+
+func (f fickle) Readable(n uint64) bool { return f.sure && (f.lies || !f.touches(0, int(n))) }
 
 func (f fickle) touches(at, n int) bool { return n > 0 && at < f.hole[1] && at+n > f.hole[0] }
 
@@ -100,6 +104,7 @@ func TestWholeBlocksAreTheSame(t *testing.T) {
 			for j := range buffer {
 				buffer[j] ^= byte(i * 37)
 			}
+			sure := rapid.Bool().Draw(t, "sure")
 			var hole [2]int
 			if n > 0 && rapid.IntRange(0, 3).Draw(t, "fault") == 0 {
 				hole[0] = rapid.IntRange(0, n-1).Draw(t, "hole")
@@ -114,7 +119,7 @@ func TestWholeBlocksAreTheSame(t *testing.T) {
 				case "revoke":
 					r.event = func() { r.b.Revoke(r.seg) }
 				}
-				own := fickle{bytes.Clone(buffer), hole}
+				own := fickle{mem: bytes.Clone(buffer), hole: hole, sure: sure}
 				e, _ := do(func(o *Operation) {
 					if kind == "write" {
 						r.a.Write(o, r.d, off, io.ReaderAt(own), uint64(n), swab, notify)
@@ -302,7 +307,7 @@ func TestStages(t *testing.T) {
 	p := newPair(t, size, access, whole)
 	data := pattern(size)
 	for _, hole := range []int{0, MaxBlock, stageSize - 1, stageSize, 2*stageSize + 1, size - 1} {
-		src := fickle{data, [2]int{hole, hole + 1}}
+		src := fickle{mem: data, hole: [2]int{hole, hole + 1}, sure: hole%2 == 0}
 		e, _ := do(func(o *Operation) { p.a.Write(o, p.d, 0, src, size, 1, false) })
 		if e != EFAULT {
 			t.Errorf("hole at %d: %v", hole, e)
@@ -311,11 +316,27 @@ func TestStages(t *testing.T) {
 			t.Fatalf("hole at %d: the segment has changed", hole)
 		}
 	}
-	if e := written(p.a, p.d, 0, data); e != OK {
-		t.Fatal(e)
+	for i, sure := range []bool{false, true} {
+		data[0] = byte(i)
+		src := fickle{mem: data, sure: sure}
+		e, _ := do(func(o *Operation) { p.a.Write(o, p.d, 0, src, size, 1, false) })
+		if e != OK || !bytes.Equal(p.mem, data) {
+			t.Errorf("sure: %v: %v, or the data are not there", sure, e)
+		}
 	}
-	if !bytes.Equal(p.mem, data) {
-		t.Error("the data are not there")
+
+	// What could be read when the write began, and then cannot.
+	clear(p.mem)
+	src := fickle{mem: data, hole: [2]int{size - 1, size}, sure: true, lies: true}
+	e, _ := do(func(o *Operation) { p.a.Write(o, p.d, 0, src, size, 1, false) })
+	if e != EFAULT {
+		t.Errorf("a source that has changed: %v, want EFAULT", e)
+	}
+	if n := 2 * stageSize / smallStage * smallStage; !bytes.Equal(p.mem[:n], data[:n]) || p.mem[size-1] != 0 {
+		t.Error("not the blocks before have been written, and none behind")
+	}
+	if e := written(p.a, p.d, 0, data); e != OK || fenced(p.a, p.d) != OK || !bytes.Equal(p.mem, data) {
+		t.Error("the descriptor cannot be used any more", e)
 	}
 }
 

@@ -14,8 +14,19 @@ const stageSize = 17 * MaxBlock
 type stage struct {
 	from  uint64 // its place in the source
 	n     int
+	most  uint64       // of the bytes, how many are used
 	users atomic.Int32 // the operation, and the requests in flight
 	bytes [stageSize]byte
+}
+
+// smallStage is how many bytes are read at a time from a source that says by itself that it can be read: it need not be read twice, and what is
+// not brought from another process is cheap in small pieces, which stay near.
+const smallStage = 4 * MaxBlock
+
+// A Readabler is a source that may know whether it can be read.
+type Readabler interface {
+	// Readable reports whether it is known, without reading, that n bytes from the beginning can be read.
+	Readable(n uint64) bool
 }
 
 var stages = sync.Pool{New: func() any { return new(stage) }}
@@ -25,7 +36,12 @@ var stages = sync.Pool{New: func() any { return new(stage) }}
 func newStage(src io.ReaderAt, n uint64) *stage {
 	s := stages.Get().(*stage)
 	s.users.Store(1)
-	for from := (n - 1) / stageSize * stageSize; ; from -= stageSize {
+	s.most = stageSize
+	from := (n - 1) / stageSize * stageSize
+	if r, ok := src.(Readabler); ok && r.Readable(n) {
+		s.most, from = smallStage, 0
+	}
+	for ; ; from -= stageSize {
 		if !s.fill(src, from, n) {
 			s.drop()
 			return nil
@@ -38,7 +54,7 @@ func newStage(src io.ReaderAt, n uint64) *stage {
 
 // fill reads what fits, from a place on, of a source of total bytes.
 func (s *stage) fill(src io.ReaderAt, from, total uint64) bool {
-	s.from, s.n = from, int(min(stageSize, total-from))
+	s.from, s.n = from, int(min(s.most, total-from))
 	return readFull(src, s.bytes[:s.n], from)
 }
 
@@ -54,9 +70,11 @@ func (o *Operation) staged(f *flight) []byte {
 	s := o.stage
 	if o.pos < s.from || o.pos+f.n > s.from+uint64(s.n) {
 		if s.users.Load() > 1 { // what was sent from there may have to be sent again
+			most := s.most
 			s.drop()
 			s = stages.Get().(*stage)
 			s.users.Store(1)
+			s.most = most
 			o.stage = s
 		}
 		if !s.fill(o.src, o.pos, o.n) {

@@ -30,6 +30,9 @@ func (m *Memory) ReadAt(p []byte, off int64) (int, error) {
 	return m.space.Read(m.addr+uint64(off), p)
 }
 
+// Readable reports whether it is known, without reading, that n bytes from the beginning can be read; false: only reading tells.
+func (m *Memory) Readable(n uint64) bool { return m.space.readable(m.addr, n) }
+
 // WriteAt writes p at offset off, all of it or nothing.
 func (m *Memory) WriteAt(p []byte, off int64) (int, error) {
 	return m.space.Write(m.addr+uint64(off), p)

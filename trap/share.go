@@ -97,12 +97,14 @@ func (s *Space) Share(addr, length uint64, write bool) (*Shared, error) {
 		return nil, fmt.Errorf("share %d bytes at %#x: %w", length, addr, err)
 	}
 	sh.Bytes = sh.pages[addr-sh.start:][:length:length]
+	s.own.open(sh, s.PID())
 	return sh, nil
 }
 
 // Unshare ends Share: Bytes must not be used any more. Pages that no other Shared
 // contains become private memory of the guest again, with what they hold.
 func (s *Space) Unshare(sh *Shared) {
+	s.own.shut(sh)
 	_ = unix.Munmap(sh.pages)
 	sh.Bytes, sh.pages = nil, nil
 	s.disuse(sh)

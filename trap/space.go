@@ -30,6 +30,7 @@ type Space struct {
 	unreadable bool // its code could not be read, which was said
 
 	extents []*extent // memory that is shared with this process, by address
+	own     windows   // the same, for whoever copies
 
 	// Instructions that were replaced, or are to be left alone, by address; and the
 	// stubs that carry them out.
@@ -92,6 +93,7 @@ func (s *Space) free() {
 		x.file.drop()
 	}
 	s.extents = nil
+	s.own.close()
 	for _, r := range s.regions {
 		r.drop()
 	}
@@ -110,8 +112,14 @@ func (s *Space) Memory(addr uint64) *Memory { return &Memory{space: s, addr: add
 // Read fills p from the guest's memory at addr. It returns how much it could
 // read, and an error if that is not all. Safe from any goroutine.
 func (s *Space) Read(addr uint64, p []byte) (int, error) {
+	if s.own.copy(false, addr, p) {
+		return len(p), nil
+	}
 	return s.copy("read", unix.SYS_PROCESS_VM_READV, addr, p)
 }
+
+// readable is Memory.Readable.
+func (s *Space) readable(addr, n uint64) bool { return s.own.readable(addr, n) }
 
 // Write writes p to the guest's memory at addr, or nothing, and an error says why
 // not. Safe from any goroutine.
@@ -121,6 +129,9 @@ func (s *Space) Read(addr uint64, p []byte) (int, error) {
 func (s *Space) Write(addr uint64, p []byte) (int, error) {
 	if addr%pageSize+uint64(len(p)) <= pageSize {
 		return s.WritePart(addr, p)
+	}
+	if s.own.copy(true, addr, p) {
+		return len(p), nil
 	}
 	old := newBackup(len(p))
 	defer freeBackup(old)
@@ -138,6 +149,9 @@ func (s *Space) Write(addr uint64, p []byte) (int, error) {
 // WritePart writes as much of p to the guest's memory at addr as can be written, from the beginning. It returns how much that is, and an error if it is not
 // all. Safe from any goroutine.
 func (s *Space) WritePart(addr uint64, p []byte) (int, error) {
+	if s.own.copy(true, addr, p) {
+		return len(p), nil
+	}
 	return s.copy("write", unix.SYS_PROCESS_VM_WRITEV, addr, p)
 }
 

@@ -50,6 +50,8 @@ func (*Space) Read(uint64, []byte) (int, error) { return 0, ErrGone }
 // Write writes the guest's memory.
 func (*Space) Write(uint64, []byte) (int, error) { return 0, ErrGone }
 
+func (*Space) readable(uint64, uint64) bool { return false }
+
 // WritePart writes the guest's memory.
 func (*Space) WritePart(uint64, []byte) (int, error) { return 0, ErrGone }
 
