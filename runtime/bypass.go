@@ -19,7 +19,7 @@ import (
 // Bypasses are the circuits of a run that have rings: both nodes are in this process, and nothing happens to cells between them. Instructions that
 // do not trap go by the ring; those that trap go the ordinary way, after the ring has been served dry.
 //
-// A bypass is made when a descriptor is, on the importer's thread. The exporter's guest gets its half when it traps next, on its own
+// A bypass is made when a descriptor has been used some times, on the importer's thread. The exporter's guest gets its half when it traps next, on its own
 // engine's thread, for memory can be mapped into a guest only then; until it does, and if that cannot be done, the agent alone serves the ring.
 //
 //	                   exporter traps                        revoked
@@ -53,6 +53,7 @@ type party struct {
 	belled bool         // the bell is mapped
 	outs   map[rmem.Desc]*bypass
 	places map[uint32]*bypass // the same, by place in the board
+	uses   map[rmem.Desc]int  // of descriptors that have none, by instructions that trapped
 	ins    [rings.MaxIns]*bypass
 	count  int // of ins that were ever used
 
@@ -157,7 +158,7 @@ func (g *party) setPatience(turns uint32) { g.board.SetPatience(turns, turns+yie
 func (k *bypasses) begin(s *trap.Space, sp *space) {
 	g := &party{
 		space: s, usage: k.processors.add(s.PID),
-		outs: map[rmem.Desc]*bypass{}, places: map[uint32]*bypass{}, inward: map[*bypass]struct{}{},
+		outs: map[rmem.Desc]*bypass{}, uses: map[rmem.Desc]int{}, places: map[uint32]*bypass{}, inward: map[*bypass]struct{}{},
 		inhibited: map[rmem.Seg]bool{}, kept: map[rmem.Seg]bool{},
 	}
 	sp.party = g
@@ -193,7 +194,24 @@ var (
 	errRetired   = errors.New("the program keeps to traps")
 )
 
-// open gives a descriptor that has just been made a ring, if that can be.
+// usesBefore is how often a descriptor is used by instructions that trap before it gets a ring: memory has to be mapped into two guests for
+// one, which takes as long as some traps.
+const usesBefore = 3
+
+// used takes note that a descriptor without a ring is used, and gives it one in time.
+func (k *bypasses) used(c *trap.Call, n *node, sp *space, d rmem.Desc) {
+	uses := sp.party.uses
+	if _, known := uses[d]; !known {
+		if _, e := sp.Reach(d); e != rmem.OK {
+			return // there is no such descriptor
+		}
+	}
+	if uses[d]++; uses[d] == usesBefore {
+		k.open(c, n, sp, d)
+	}
+}
+
+// open gives a descriptor a ring, if that can be.
 func (k *bypasses) open(c *trap.Call, n *node, sp *space, d rmem.Desc) {
 	if err := k.tryOpen(c, n, sp, d); err != nil {
 		k.log.Debug("a descriptor has no ring", "node", n.id, "pid", c.Thread.PID(), "descriptor", int32(d), "reason", err)
@@ -577,17 +595,19 @@ func (h *hold) wait() bool {
 	return true
 }
 
-// drain has everything carried out that the guest has posted through a descriptor.
-func (k *bypasses) drain(c *trap.Call, sp *space, d rmem.Desc) {
+// drain has everything carried out that the guest has posted through a descriptor, and reports whether that has a ring.
+func (k *bypasses) drain(c *trap.Call, sp *space, d rmem.Desc) bool {
 	if d == rmem.Every {
 		for _, b := range sp.party.outs {
 			b.drain(c.Space)
 		}
-		return
+		return true
 	}
-	if b := sp.party.outs[d]; b != nil {
+	b := sp.party.outs[d]
+	if b != nil {
 		b.drain(c.Space)
 	}
+	return b != nil
 }
 
 // drain has everything carried out that was posted; s is the importer's space, nil if it has ended.
@@ -605,6 +625,7 @@ func (b *bypass) drain(s *trap.Space) {
 
 // shut closes the bypass of a descriptor that is about to be released, if it has one, and returns how many requests it carried.
 func (k *bypasses) shut(c *trap.Call, sp *space, d rmem.Desc) uint64 {
+	delete(sp.party.uses, d)
 	b := sp.party.outs[d]
 	if b == nil {
 		return 0

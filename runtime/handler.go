@@ -223,7 +223,11 @@ func (n *node) begin(c *trap.Call, sp *space, x *execution) (result int64, done 
 // past has done what the guest has posted past the node, and what stubs do at segments, before an instruction that comes after that begins.
 func (n *node) past(c *trap.Call, sp *space, seg rmem.Seg, desc rmem.Desc) {
 	switch c.Inst.Op {
-	case decode.Write, decode.Read, decode.CAS, decode.FAdd, decode.Swap, decode.Notify, decode.Fence:
+	case decode.Write, decode.Read, decode.CAS, decode.FAdd, decode.Swap, decode.Notify:
+		if !n.bypasses.drain(c, sp, desc) {
+			n.bypasses.used(c, n, sp, desc)
+		}
+	case decode.Fence:
 		n.bypasses.drain(c, sp, desc)
 	case decode.Release:
 		n.instructions += n.bypasses.shut(c, sp, desc)
@@ -246,9 +250,6 @@ func (n *node) finish(c *trap.Call, sp *space, x *execution) {
 	case op.Atomic():
 		c.ReturnOld(0, x.op.Old())
 	case op == decode.Import:
-		if sp.party != nil {
-			n.bypasses.open(c, n, sp, rmem.Desc(x.op.Handle()))
-		}
 		c.Return(int64(x.op.Handle()))
 	case op == decode.Wait:
 		c.Return(n.deliver(c, sp, x.op.Event()))
