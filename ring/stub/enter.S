@@ -46,7 +46,8 @@ saved:
 	mov %r15, %rdi
 	mov FRAME_SITE(%r15), %rsi
 	and $-16, %rsp
-	movl $0, -STACK(%rsp) // if the guest's stack ends before, it does so while nothing has happened
+	// If the guest's stack ends before, or the processor checks alignment (AC), it faults while nothing has happened.
+	movl $0, 1 - STACK(%rsp)
 	call *SITE_STUB(%rsi)
 
 exit:
