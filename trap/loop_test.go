@@ -30,6 +30,7 @@ type loop struct {
 	bell    *ring.Bell
 	serving sync.Mutex // the agent is
 	awake   bool       // the agent
+	closing sync.Once
 	stop    chan struct{}
 	ended   chan struct{}
 	trapped map[decode.Op]int
@@ -136,7 +137,9 @@ func (h *loop) newEngine(c Config) Engine {
 	return NewPatch(c)
 }
 
-func (h *loop) close() {
+func (h *loop) close() { h.closing.Do(h.end) }
+
+func (h *loop) end() {
 	close(h.stop)
 	h.bell.Ring()
 	<-h.ended

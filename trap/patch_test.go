@@ -3,13 +3,16 @@
 package trap
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"rmemrun/decode"
 )
@@ -87,6 +90,7 @@ func TestPatchedCrowd(t *testing.T)     { eachWay(t, nil, patchFixture(t, "crowd
 func TestPatchedFamily(t *testing.T)    { eachWay(t, nil, patchFixture(t, "family")) }
 
 func TestPatchedFaults(t *testing.T) { eachWay(t, nil, patchFixture(t, "faults")) }
+func TestPatchedStacks(t *testing.T) { eachWay(t, nil, patchFixture(t, "stacks")) }
 func TestPatchedSigill(t *testing.T) { eachWay(t, nil, patchFixture(t, "sigill")) }
 
 func TestPatchedSteps(t *testing.T) {
@@ -120,6 +124,82 @@ func TestPatchedRestartable(t *testing.T) {
 			t.Errorf("%d instructions were left to the trap for being in a restartable sequence, want 1: %v", h.patched[errRestarts], h.patched)
 		}
 	}, path)
+}
+
+// TestPatchedHostile: what a guest does to its rings, its board, its stubs harms nobody else.
+func TestPatchedHostile(t *testing.T) {
+	seeds := "20"
+	if testing.Short() {
+		seeds = "2"
+	}
+	for _, how := range []string{"garbage", "ring", "stubs", "foothold"} {
+		t.Run(how, func(t *testing.T) {
+			if how != "garbage" {
+				seeds = "1"
+			}
+			eachWay(t, nil, patchFixture(t, "hostile"), how, seeds)
+		})
+	}
+}
+
+// TestPatchedKilled: guests that are killed in the midst of stubs, at any moment, leave nothing behind, nor does the
+// engine when it is killed.
+func TestPatchedKilled(t *testing.T) {
+	path := patchFixture(t, "endless")
+	for _, w := range ways {
+		t.Run(w.name, func(t *testing.T) {
+			files, mapped := openFiles(t), memoryFiles(t)
+			rounds := 10
+			if testing.Short() {
+				rounds = 2
+			}
+			for i := range rounds {
+				h := newLoop(t, w)
+				out, in, err := os.Pipe()
+				if err != nil {
+					t.Fatal(err)
+				}
+				null, err := os.Open("/dev/null")
+				if err != nil {
+					t.Fatal(err)
+				}
+				e := newTestEngine(Config{Handler: h})
+				go func() {
+					_, _ = bufio.NewReader(out).ReadString('\n')
+					time.Sleep(time.Duration(i*737) * time.Microsecond) // somewhere
+					for {
+						e.Signal(syscall.SIGKILL)
+						if _, err := out.Read(make([]byte, 1)); err != nil {
+							return
+						}
+					}
+				}()
+				ended := make(chan struct{})
+				var status syscall.WaitStatus
+				go func() {
+					defer close(ended)
+					status, err = e.Run(Command{Path: path, Args: []string{path, "patch"}, Stdin: null, Stdout: in, Stderr: null})
+				}()
+				<-ended
+				in.Close()
+				out.Close()
+				null.Close()
+				if err != nil || !status.Signaled() || status.Signal() != syscall.SIGKILL {
+					t.Errorf("status %v, error %v", status, err)
+				}
+				if len(h.spaces) != 0 {
+					t.Errorf("%d address spaces did not end", len(h.spaces))
+				}
+				h.close()
+			}
+			if n := openFiles(t); n != files {
+				t.Errorf("%d files are open, %d were before", n, files)
+			}
+			if n := memoryFiles(t); n != mapped {
+				t.Errorf("%d memory files are mapped, %d were before", n, mapped)
+			}
+		})
+	}
 }
 
 // TestPatchedKinds runs a guest that is linked in all ways.
