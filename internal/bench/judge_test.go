@@ -74,6 +74,12 @@ func TestJudge(t *testing.T) {
 			m.pair(6, Moved, Moved, 0, 1, 100)
 			m.pair(7, Busy, Busy, 0, 1, 100)
 		}, verdict: Pass, class: Near, pairs: 5, value: 1.5},
+		{name: "the CPUs moved or were busy in all", runs: func(m made) {
+			for round := range 6 {
+				m.pair(round, Moved, Moved, 0, 100, 100)
+				m.pair(10+round, Busy, Busy, 0, 100, 100)
+			}
+		}, verdict: Missing, reason: "during every run"},
 		{name: "one class, and not both", runs: func(m made) {
 			five(m, 150)
 			for round := range 4 {
@@ -311,6 +317,8 @@ func TestCompare(t *testing.T) {
 		{"below all", record(140, Near, 5), record(130, Near, 5), Better},
 		{"above all", record(140, Near, 5), record(150, Near, 5), Worse},
 		{"overlapping", record(140, Near, 5), record(144, Near, 5), Same},
+		{"overlapping, its median below all", record(144, Near, 5), record(141, Near, 5), Same},
+		{"overlapping, its median above all", record(140, Near, 5), record(143, Near, 5), Same},
 		{"other places", record(140, Near, 5), record(700, Far, 5), Elsewhere},
 		{"too few", record(140, Near, 5), record(700, Near, 4), Few},
 	} {
