@@ -172,6 +172,7 @@ func TestSettled(t *testing.T) {
 	add(Far, 0)
 	add(Near, 0.5)
 	add(Moved, 0)
+	add(Moved, 0)
 	if m.settled(p, 2) {
 		t.Error("settled with one quiet near pair and one far pair, want two of one class")
 	}
