@@ -103,17 +103,37 @@ func (s *Space) Settle() {
 	if !e.halt(s, t) {
 		return
 	}
-	for u := range s.threads {
-		if u == t || !u.stopped || u.slept != nil || u.exiting {
-			continue
-		}
-		if e.roll(u); u.ran && !u.lost {
-			// If it was stopped for a fault in the stub, that is dealt with.
-			u.held = true
-			e.unfault(u)
+	// A thread that awaits a reply is last: its request may be behind one that another
+	// thread has claimed and not published yet.
+	for _, last := range []bool{false, true} {
+		for u := range s.threads {
+			if u == t || !u.stopped || u.slept != nil || u.exiting || e.awaitsReply(u) != last {
+				continue
+			}
+			if e.roll(u); u.ran && !u.lost {
+				// If it was stopped for a fault in the stub, that is dealt with.
+				u.held = true
+				e.unfault(u)
+			}
 		}
 	}
 	e.release(s)
+}
+
+// awaitsReply tells whether a stopped thread is in a stub that has published its request.
+func (e *engine) awaitsReply(t *Thread) bool {
+	var g unix.PtraceRegs
+	if getRegs(t.tid, &g) != 0 {
+		return false
+	}
+	r := t.space.regionAt(g.Rip)
+	if r == nil {
+		return false
+	}
+	var f frame
+	at := g.Rip - r.addr
+	return at > stub.Saved && !(at >= stub.Restore && at < stub.EndExit) && at < uint64(len(stub.Image)) &&
+		f.read(t, g.R15) && f.word(stub.FrameState) == stub.Awaiting
 }
 
 // unfault drops the event of a fault that a thread raised in a stub that it has left.
