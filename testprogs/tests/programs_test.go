@@ -59,6 +59,12 @@ func run(t *testing.T, program string, nodes int, args ...string) (status int, s
 // runOver is run over a topology.
 func runOver(t *testing.T, topology *runtime.Topology, seed uint64, observer func(*runtime.Event), program string, nodes int, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
+	return runJob(t, runtime.Job{Topology: topology, Seed: seed, Observer: observer}, program, nodes, args...)
+}
+
+// runJob is run as part of a job of which all else is given.
+func runJob(t *testing.T, job runtime.Job, program string, nodes int, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
 	if goruntime.GOARCH != "amd64" {
 		t.Skip("guests run on x86-64 only")
 	}
@@ -81,14 +87,8 @@ func runOver(t *testing.T, topology *runtime.Topology, seed uint64, observer fun
 		return string(b)
 	}
 	out, errs := file(), file()
-	job := runtime.Job{
-		Programs: []runtime.Program{{Path: program, Args: args, Nodes: nodes}},
-		Stdout:   out,
-		Stderr:   errs,
-		Topology: topology,
-		Seed:     seed,
-		Observer: observer,
-	}
+	job.Programs = []runtime.Program{{Path: program, Args: args, Nodes: nodes}}
+	job.Stdout, job.Stderr = out, errs
 	result, err := job.Run()
 	if err != nil {
 		t.Fatalf("run %s on %d nodes: %v", filepath.Base(program), nodes, err)
