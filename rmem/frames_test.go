@@ -204,8 +204,14 @@ func TestWholeBlocksThatAreWrong(t *testing.T) {
 			if !bytes.Equal(p.mem, data) {
 				t.Error("the data are not there")
 			}
-			if test.why != 0 && p.f.nodes[1].Drops()[test.why] != 1 {
-				t.Errorf("drops %v, want one of reason %v", p.f.nodes[1].Drops(), test.why)
+			var want [ReasonCount]uint64
+			if test.why != 0 {
+				want[test.why] = 1
+			} else {
+				want[Duplicate] = 1 // it was right, and came twice
+			}
+			if got := p.f.nodes[1].Drops(); got != want {
+				t.Errorf("drops %v, want %v", got, want)
 			}
 		})
 	}
@@ -337,6 +343,71 @@ func TestStages(t *testing.T) {
 	}
 	if e := written(p.a, p.d, 0, data); e != OK || fenced(p.a, p.d) != OK || !bytes.Equal(p.mem, data) {
 		t.Error("the descriptor cannot be used any more", e)
+	}
+}
+
+// What blocks are sent from stays as it is until they are answered, though much of it is lost and sent again.
+func TestStagesAreKept(t *testing.T) {
+	const size = 2*stageSize + 5000
+	for _, sure := range []bool{false, true} {
+		p := newPair(t, size, access, queued)
+		n := 0
+		p.f.ports[0].tamper = func(c *atm.Cell) bool {
+			n++
+			return n%1999 != 0
+		}
+		data := pattern(size)
+		for i := range data {
+			data[i] ^= byte(i / 4096)
+		}
+		src := fickle{mem: data, sure: sure}
+		e, _ := do(func(o *Operation) { p.a.Write(o, p.d, 0, src, size, 1, false) })
+		if e != OK || fenced(p.a, p.d) != OK {
+			t.Fatal(e)
+		}
+		if !bytes.Equal(p.mem, data) {
+			t.Errorf("sure: %v: other data have been written", sure)
+		}
+	}
+}
+
+// A stage has one user for the operation and one for each request in flight.
+func TestUsersOfStages(t *testing.T) {
+	p := newPair(t, 3*MaxBlock, access, whole)
+	var c *initiator
+	for c = range p.f.nodes[0].initiators {
+	}
+	var users []int32
+	var stage *stage
+	p.f.ports[0].sight = func(*atm.Frame) bool {
+		stage = c.inFlight[(c.issued-1)%window].stage
+		users = append(users, stage.users.Load())
+		return true
+	}
+	if e := written(p.a, p.d, 0, pattern(3*MaxBlock)); e != OK {
+		t.Fatal(e)
+	}
+	if fmt.Sprint(users) != "[2 2 1]" || stage.users.Load() != 0 { // before the last is sent the operation is over
+		t.Errorf("users while blocks were sent: %v, want [2 2 1]; afterwards %d", users, stage.users.Load())
+	}
+}
+
+// Bytes are swapped in what the reader has, not in what the target keeps to send it again.
+func TestSwapLeavesTheReply(t *testing.T) {
+	const size = smallBody // of more the target is told that it has arrived
+	p := newPair(t, size, access, whole)
+	copy(p.mem, pattern(size))
+	var t0 *target
+	for t0 = range p.f.nodes[1].targets {
+	}
+	back := make([]byte, size)
+	seq := t0.expected
+	e, _ := do(func(o *Operation) { p.a.Read(o, p.d, 0, mem(back), size, 8, false) })
+	if e != OK || back[0] != p.mem[7] {
+		t.Fatal(e)
+	}
+	if kept := t0.kept[seq%window].body; !bytes.Equal(kept, p.mem) {
+		t.Errorf("the reply that is kept has %d bytes, which are not those of the segment", len(kept))
 	}
 }
 

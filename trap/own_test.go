@@ -23,7 +23,7 @@ func TestOwnMemory(t *testing.T) {
 
 	for _, test := range []struct {
 		name        string
-		change      func(guest []byte)
+		change      func(guest []byte, fd int)
 		from, n     int
 		read, wrote byte // what is read; where it is written: theirs, ours or nowhere
 	}{
@@ -31,17 +31,33 @@ func TestOwnMemory(t *testing.T) {
 		{"a part", nil, 5, size - 100, ours, ours},
 		{"little", nil, 5, wide - 1, theirs, theirs},
 		{"beyond the end", nil, page, size, 0, 0},
-		{"read-only", func(g []byte) { must(t, unix.Mprotect(g, unix.PROT_READ)) }, 0, size, ours, 0},
-		{"a page is read-only", func(g []byte) { must(t, unix.Mprotect(g[5*page:6*page], unix.PROT_READ)) }, 0, size, theirs, 0},
-		{"inaccessible", func(g []byte) { must(t, unix.Mprotect(g, unix.PROT_NONE)) }, 0, size, 0, 0},
-		{"a page is inaccessible", func(g []byte) { must(t, unix.Mprotect(g[7*page:], unix.PROT_NONE)) }, 0, size, 0, 0},
-		{"other memory in its place", func(g []byte) {
+		{"read-only", func(g []byte, _ int) { must(t, unix.Mprotect(g, unix.PROT_READ)) }, 0, size, ours, 0},
+		{"a page is read-only", func(g []byte, _ int) { must(t, unix.Mprotect(g[5*page:6*page], unix.PROT_READ)) }, 0, size, theirs, 0},
+		{"inaccessible", func(g []byte, _ int) { must(t, unix.Mprotect(g, unix.PROT_NONE)) }, 0, size, 0, 0},
+		{"a page is inaccessible", func(g []byte, _ int) { must(t, unix.Mprotect(g[7*page:], unix.PROT_NONE)) }, 0, size, 0, 0},
+		{"other memory in its place", func(g []byte, _ int) {
 			must(t, remap(g, unix.MAP_PRIVATE|unix.MAP_ANON, -1, 0))
 			for i := range g {
 				g[i] = other
 			}
 		}, 0, size, other, theirs},
-		{"other memory in place of its end", func(g []byte) {
+		{"another file", func(g []byte, _ int) {
+			fd, err := unix.MemfdCreate("other", unix.MFD_CLOEXEC)
+			must(t, err)
+			defer unix.Close(fd)
+			must(t, unix.Ftruncate(fd, int64(size+page)))
+			must(t, remap(g, unix.MAP_SHARED, fd, int64(page)))
+			for i := range g {
+				g[i] = other
+			}
+		}, 0, size, other, theirs},
+		{"another part of the file", func(g []byte, fd int) {
+			must(t, remap(g, unix.MAP_SHARED, fd, 0))
+			for i := range g {
+				g[i] = other
+			}
+		}, 0, size, other, theirs},
+		{"other memory in place of its end", func(g []byte, _ int) {
 			must(t, remap(g[6*page:], unix.MAP_PRIVATE|unix.MAP_ANON, -1, 0))
 			for i := range g[6*page:] {
 				g[6*page+i] = theirs
@@ -75,7 +91,7 @@ func TestOwnMemory(t *testing.T) {
 				t.Skip("the kernel has no PROCMAP_QUERY, which came with Linux 6.11")
 			}
 			if test.change != nil {
-				test.change(guest)
+				test.change(guest, fd)
 			}
 
 			b := make([]byte, test.n)
