@@ -54,7 +54,8 @@ func (f *Frame) sum(tail int) uint32 {
 // Cells is in how many cells the frame goes.
 func (f *Frame) Cells() int { return (len(f.Head) + len(f.Body) + f.used) / PayloadSize }
 
-// Open checks the frame as a Reassembler for payloads of up to max octets does, and returns the user-to-user octet or the same errors.
+// Open checks the frame as a Reassembler for payloads of up to max octets does, and returns the user-to-user octet or the same errors. If Length is not that of
+// the payload in front of it the error is ErrPDULength, also where cells alone could be a PDU of that length.
 func (f *Frame) Open(max int) (uu uint8, err error) {
 	n := len(f.Head) + len(f.Body)
 	if n+f.used > (max+trailerSize+maxPad)/PayloadSize*PayloadSize {
