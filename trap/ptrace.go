@@ -232,7 +232,7 @@ func (e *engine) dispatch(ev event) {
 	case sig == unix.SIGTRAP|0x80:
 		e.atSyscall(t)
 	case what == 0:
-		if t.slept == nil && (sig == unix.SIGILL && e.trapped(t) || (sig == unix.SIGSEGV || sig == unix.SIGBUS) && e.faulted(t)) {
+		if t.slept == nil && (sig == unix.SIGILL && e.trapped(t) || (sig == unix.SIGSEGV || sig == unix.SIGBUS) && e.faulted(t, sig)) {
 			return
 		}
 		e.deliver(t, sig)

@@ -360,18 +360,32 @@ func (e *engine) help(t *Thread) {
 // faulted handles a SIGSEGV or SIGBUS that an instruction of a stub has raised. It
 // returns false if the signal is none of that kind. The stub gives up: the instruction
 // traps, and the fault becomes what it is there, RMEM_EFAULT or nothing at all.
-func (e *engine) faulted(t *Thread) bool {
+func (e *engine) faulted(t *Thread, sig unix.Signal) bool {
 	s := t.space
 	if len(s.regions) == 0 {
 		return false
 	}
 	var si siginfo
-	if getSiginfo(t.tid, &si) != 0 || si.code <= 0 || getRegs(t.tid, &t.regs) != 0 {
+	if getSiginfo(t.tid, &si) != 0 {
+		return false
+	}
+	merged := si.code <= 0 && t.blocked&bit(sig) != 0 // as of SIGILL, see trapped
+	if si.code <= 0 && !merged || getRegs(t.tid, &t.regs) != 0 {
 		return false
 	}
 	r := s.regionAt(t.regs.Rip)
 	if r == nil {
 		return false
+	}
+	if t.disturbed(sig) {
+		e.restoreSignal(t, sig)
+		if merged {
+			e.sendAgain(t, &si)
+		}
+		if t.lost || setRegs(t.tid, &t.regs) != 0 {
+			return true
+		}
+		t.displaced = false
 	}
 	if !s.boarded && s.board != 0 { // a forked child comes here for the first time
 		return e.boardChild(t, r)
@@ -381,6 +395,7 @@ func (e *engine) faulted(t *Thread) bool {
 	var f frame
 	before := f.read(t, t.regs.R15) && r.siteOf(f.site()) != nil && f.word(stub.FrameState) == stub.Before
 	if !before && e.giveUp(t, r) {
+		e.settle(t)
 		e.resume(t, 0)
 		return true
 	}

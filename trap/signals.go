@@ -11,46 +11,57 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// When a processor exception raises SIGILL while the thread blocks it or the
-// process ignores it, the kernel unblocks it and sets its disposition to the
-// default before it asks the tracer (force_sig_info_to_task). It would be the
-// guest's death if the instruction were foreign; it must not be noticed where the
-// instruction is ours. So the engine knows at any time what the guest has asked
-// for, from the system calls that the filter shows it and from the signals that it
-// delivers, and puts both back after a trap.
+// When a processor exception raises a signal while the thread blocks it or the process
+// ignores it, the kernel unblocks it and sets its disposition to the default before it
+// asks the tracer (force_sig_info_to_task). It would be the guest's death if the exception
+// were its own; it must not be noticed where it is ours: SIGILL by an instruction, SIGSEGV
+// or SIGBUS by a stub that finds no memory. So the engine knows at any time what the guest
+// has asked for, from the system calls that the filter shows it and from the signals that it
+// delivers, and puts both back afterwards.
 
-const illBit = 1 << (unix.SIGILL - 1)
+// forced are the signals that exceptions of ours raise.
+const forced = 1<<(unix.SIGILL-1) | 1<<(unix.SIGSEGV-1) | 1<<(unix.SIGBUS-1)
 
 // dispositions is what the engine knows of a signal table. Processes share it
 // where the kernel lets them (CLONE_SIGHAND).
 type dispositions struct {
-	ill      kernelSigaction // of SIGILL
-	handled  uint64          // signals that have a handler
-	blockIll uint64          // signals whose handler runs with SIGILL blocked
+	actions [64]action // by signal number - 1
+}
+
+// action is what happens when a signal is delivered.
+type action struct {
+	handled bool            // it has a handler
+	blocks  uint64          // signals of forced that are blocked while that runs
+	whole   kernelSigaction // of signals of forced; else zero
 }
 
 func bit(sig unix.Signal) uint64 { return 1 << (uint(sig) - 1) }
 
+// of returns what happens when a signal is delivered.
+func (d *dispositions) of(sig unix.Signal) *action { return &d.actions[sig-1] }
+
 // set notes what rt_sigaction does.
 func (d *dispositions) set(sig unix.Signal, act *kernelSigaction) {
-	if sig == unix.SIGILL {
-		d.ill = *act
+	a := action{}
+	if forced&bit(sig) != 0 {
+		a.whole = *act
 	}
-	d.handled &^= bit(sig)
-	d.blockIll &^= bit(sig)
 	if act.handler > sigIgn {
-		d.handled |= bit(sig)
-		if act.mask&illBit != 0 || sig == unix.SIGILL && act.flags&saNodefer == 0 {
-			d.blockIll |= bit(sig)
+		a.handled, a.blocks = true, act.mask&forced
+		if act.flags&saNodefer == 0 {
+			a.blocks |= bit(sig) & forced
 		}
 	}
+	*d.of(sig) = a
 }
 
 // executed notes what execve does: handlers are gone, ignored signals stay so.
 func (d *dispositions) executed() *dispositions {
 	n := &dispositions{}
-	if d.ill.handler == sigIgn {
-		n.ill.handler = sigIgn
+	for i := range d.actions {
+		if d.actions[i].whole.handler == sigIgn {
+			n.actions[i].whole.handler = sigIgn
+		}
 	}
 	return n
 }
@@ -79,48 +90,51 @@ func (e *engine) proceed(t *Thread) {
 	sig := t.signal
 	t.signal = 0
 	if sig != 0 {
-		d := t.process.signals
+		a := t.process.signals.of(sig)
 		if mask, errno := getSigmask(t.tid); errno == 0 {
-			t.blocked = mask&illBit != 0
+			t.blocked = mask & forced
 		}
-		if d.handled&bit(sig) != 0 && d.blockIll&bit(sig) != 0 {
-			t.blocked = true
-		}
-		if sig == unix.SIGILL && d.ill.flags&saResethand != 0 {
-			d.set(sig, &kernelSigaction{})
+		t.blocked |= a.blocks
+		if a.whole.flags&saResethand != 0 {
+			*a = action{}
 		}
 	}
 	e.resume(t, sig)
 }
 
-// restoreIll puts the guest's handling of SIGILL back after a trap that came while
-// SIGILL was blocked or ignored.
-func (e *engine) restoreIll(t *Thread) {
-	d := t.process.signals
-	if d.ill.handler != sigDfl {
+// disturbed tells whether an exception of ours has changed how the guest handles a signal.
+func (t *Thread) disturbed(sig unix.Signal) bool {
+	return t.blocked&bit(sig) != 0 || t.process.signals.of(sig).whole.handler == sigIgn
+}
+
+// restoreSignal puts the guest's handling of a signal back after an exception of ours that came
+// while it was blocked or ignored.
+func (e *engine) restoreSignal(t *Thread, sig unix.Signal) {
+	a := t.process.signals.of(sig)
+	if a.whole.handler != sigDfl {
 		e.borrow(t)
-		act := t.space.foothold.scratch(d.ill.bytes())
-		if _, err := e.syscall(t, unix.SYS_RT_SIGACTION, uint64(unix.SIGILL), act, 0, 8); err != nil && err != ErrGone {
-			e.Log.Error("the guest's handler of SIGILL could not be restored", "tid", t.tid, "error", err)
+		act := t.space.foothold.scratch(a.whole.bytes())
+		if _, err := e.syscall(t, unix.SYS_RT_SIGACTION, uint64(sig), act, 0, 8); err != nil && err != ErrGone {
+			e.Log.Error("the guest's handler of a signal could not be restored", "tid", t.tid, "signal", sig, "error", err)
 		}
 	}
-	if !t.blocked {
+	if t.blocked&bit(sig) == 0 {
 		return
 	}
 	if t.borrowed {
-		t.mask |= illBit
+		t.mask |= bit(sig)
 	} else if mask, errno := getSigmask(t.tid); errno == 0 {
-		setSigmask(t.tid, mask|illBit)
+		setSigmask(t.tid, mask|bit(sig))
 	}
 }
 
-// sendAgain makes a thread send itself the SIGILL that a trap consumed, as it was.
+// sendAgain makes a thread send itself the signal that an exception of ours consumed, as it was.
 // It is blocked, so it stays pending as before.
 func (e *engine) sendAgain(t *Thread, si *siginfo) {
 	e.borrow(t)
 	info := t.space.foothold.scratch(si.bytes())
-	if _, err := e.syscall(t, unix.SYS_RT_TGSIGQUEUEINFO, uint64(t.process.pid), uint64(t.tid), uint64(unix.SIGILL), info); err != nil && err != ErrGone {
-		e.Log.Error("a pending SIGILL of the guest is lost", "tid", t.tid, "error", err)
+	if _, err := e.syscall(t, unix.SYS_RT_TGSIGQUEUEINFO, uint64(t.process.pid), uint64(t.tid), uint64(si.signo), info); err != nil && err != ErrGone {
+		e.Log.Error("a pending signal of the guest is lost", "tid", t.tid, "signal", si.signo, "error", err)
 	}
 }
 
@@ -152,12 +166,12 @@ func (e *engine) observed(t *Thread) {
 		if _, err := t.space.Read(r.Rsi, set[:]); err != nil {
 			break
 		}
-		has := binary.LittleEndian.Uint64(set[:])&illBit != 0
+		has := binary.LittleEndian.Uint64(set[:]) & forced
 		switch int32(r.Rdi) {
 		case unix.SIG_BLOCK:
-			t.blocked = t.blocked || has
+			t.blocked |= has
 		case unix.SIG_UNBLOCK:
-			t.blocked = t.blocked && !has
+			t.blocked &^= has
 		case unix.SIG_SETMASK:
 			t.blocked = has
 		}
@@ -167,7 +181,7 @@ func (e *engine) observed(t *Thread) {
 		const offSigmask = 296
 		var mask [8]byte
 		if _, err := t.space.Read(r.Rsp+offSigmask, mask[:]); err == nil {
-			t.blocked = binary.LittleEndian.Uint64(mask[:])&illBit != 0
+			t.blocked = binary.LittleEndian.Uint64(mask[:]) & forced
 		}
 	case unix.SYS_MREMAP, unix.SYS_REMAP_FILE_PAGES:
 		// Of a process that has mapped memory of another guest. The call is skipped.

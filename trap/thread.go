@@ -50,7 +50,7 @@ type Thread struct {
 	waking   sync.Mutex             // held while the word is touched by Wake or given back
 	foothold *foothold              // that the word is in
 	line     int                    // offset of the thread's line there
-	blocked  bool                   // SIGILL is in the thread's signal mask
+	blocked  uint64                 // SIGILL is in the thread's signal mask
 
 	interrupted []interruption // instructions that a signal interrupted, oldest first
 }

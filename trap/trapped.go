@@ -46,7 +46,7 @@ func (e *engine) trapped(t *Thread) bool {
 	}
 	// A SIGILL that was sent before, while it was blocked, swallows the kernel's
 	// own: the thread has room for one. It could not come but by a trap.
-	merged := si.code != illIllopn && t.blocked
+	merged := si.code != illIllopn && t.blocked&bit(unix.SIGILL) != 0
 	if si.code != illIllopn && !merged {
 		return false
 	}
@@ -61,8 +61,8 @@ func (e *engine) trapped(t *Thread) bool {
 	if st == nil && !again {
 		return false
 	}
-	if t.blocked || t.process.signals.ill.handler == sigIgn {
-		e.restoreIll(t)
+	if t.disturbed(unix.SIGILL) {
+		e.restoreSignal(t, unix.SIGILL)
 	}
 	if merged {
 		e.sendAgain(t, &si)
