@@ -17,12 +17,14 @@ var crc10Division = func() [8]uint64 {
 // A sum of 73 bits is a multiple of the generator if it is the product of the generator and a polynomial of 63 bits. There is one of which the product has
 // the same lower 64 bits, these times the inverse (Montgomery's exact division); what remains is to compare the upper ones. So the receiver finds from the
 // other end what the sender has divided, and an error in the constants of one shows in the other.
+//
+// The last word of a payload is taken as it is; x^384 in its place is for a word in front of 48 more octets.
 var crc10Divisibility = func() [8]uint64 {
 	x := func(n int) uint64 { return xPower(n, crc10Generator, 10) }
 	return [8]uint64{
 		x(256), x(320),
 		x(128), x(192),
-		x(0), x(64),
+		x(384), x(64),
 		xInverse(crc10Generator), crc10Generator,
 	}
 }()
@@ -36,6 +38,19 @@ func crc10CLMUL(p *[PayloadSize]byte, constants *[8]uint64) uint16
 //
 //go:noescape
 func crc10Indivisible(p *[PayloadSize]byte, constants *[8]uint64) uint64
+
+// openAligned is openSSM; constants are crc10Divisibility.
+//
+//go:noescape
+func openAligned(data *AlignedData, a *Aligned, first uint64, second uint32, constants *[8]uint64) (word uint32, n int)
+
+// openSSM is OpenSSM of a cell whose first twelve octets are to be these, the first in the lowest byte.
+func openSSM(data *AlignedData, a *Aligned, first uint64, second uint32) (word uint32, n int) {
+	if !hasCLMUL {
+		return 0, 0
+	}
+	return openAligned(data, a, first, second, &crc10Divisibility)
+}
 
 // sealSSM writes a whole cell: the five octets of header, the six of front (each the first in the lowest byte), n octets of data, 4 to 40, padded by
 // 0 to 40, LI, which is n + 4, and the CRC-10; constants are crc10Division. What is sent is what the checksum is of, whatever else writes to data.

@@ -197,3 +197,89 @@ TEXT ·crc10Indivisible(SB), NOSPLIT, $0-24
 	MOVQ      X0, AX
 	MOVQ      AX, ret+16(FP)
 	RET
+
+// func openAligned(data *AlignedData, a *Aligned, first uint64, second uint32, constants *[8]uint64) (word uint32, n int)
+//
+// With the octets in front of the payload taken as 0, and those behind it 0, the 64 are a multiple of the generator if the payload is.
+TEXT ·openAligned(SB), NOSPLIT, $0-56
+	MOVQ data+0(FP), DI
+	MOVQ a+8(FP), SI
+	MOVQ first+16(FP), AX
+	MOVL second+24(FP), DX
+	MOVQ constants+32(FP), BX
+	CMPQ AX, 0(SI)
+	JNE  wrong
+	MOVQ 8(SI), CX
+	CMPL CX, DX
+	JNE  wrong
+
+	MOVOU  16(SI), X0
+	MOVOU  32(SI), X1
+	MOVOU  48(SI), X2
+	MOVO   X2, X3
+	PSRLO  $8, X3
+	MOVQ   X3, R8        // LI, CRC, 0
+	MOVL   R8, R9
+	ANDL   $0xff, R9
+	SHRL   $2, R9
+	SUBL   $8, R9
+	CMPL   R9, $36
+	JHI    wrong
+	MOVQ   R8, R10
+	SHRQ   $16, R10
+	JNE    wrong
+	MOVOU  X0, 0(DI)
+	MOVOU  X1, 16(DI)
+	MOVOU  X2, 32(DI)
+	MOVQ   CX, R8
+	SHRQ   $32, R8
+	BSWAPL R8            // the word
+
+	// A sum of 73 bits that leaves the same remainder as the 512.
+	BSWAPQ    CX
+	SHLQ      $16, CX
+	SHRQ      $16, CX
+	MOVQ      CX, X7
+	MOVOU     reverse<>(SB), X6
+	PSHUFB    X6, X0
+	PSHUFB    X6, X1
+	PSHUFB    X6, X2
+	MOVOU     32(BX), X6 // x^64, x^384
+	PCLMULQDQ $0x00, X6, X7
+	MOVO      X2, X5
+	PCLMULQDQ $0x11, X6, X5
+	MOVOU     0(BX), X6  // x^320, x^256
+	MOVO      X0, X3
+	PCLMULQDQ $0x00, X6, X0
+	PCLMULQDQ $0x11, X6, X3
+	MOVOU     16(BX), X6 // x^192, x^128
+	MOVO      X1, X4
+	PCLMULQDQ $0x00, X6, X1
+	PCLMULQDQ $0x11, X6, X4
+	MOVQ      X2, X2     // the last word as it is
+	PXOR      X7, X5
+	PXOR      X3, X0
+	PXOR      X4, X1
+	PXOR      X5, X2
+	PXOR      X1, X0
+	PXOR      X2, X0
+
+	// As in crc10Indivisible.
+	MOVOU     48(BX), X6 // generator, its inverse modulo x^64
+	MOVO      X0, X1
+	PCLMULQDQ $0x00, X6, X1
+	PCLMULQDQ $0x10, X6, X1
+	PXOR      X1, X0
+	PSRLO     $8, X0
+	MOVQ      X0, AX
+	TESTQ     AX, AX
+	JNE       wrong
+	ADDL      $4, R9
+	MOVL      R8, word+40(FP)
+	MOVQ      R9, n+48(FP)
+	RET
+
+wrong:
+	MOVL $0, word+40(FP)
+	MOVQ $0, n+48(FP)
+	RET

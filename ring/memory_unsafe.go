@@ -5,6 +5,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"rmemrun/atm"
 )
 
 // What is laid over shared memory, and the system calls that take an address of it. The mappings are whole pages, and
@@ -27,6 +29,9 @@ func repliesAt(memory []byte, i int) *replies {
 func boardAt(memory []byte) *board {
 	return (*board)(unsafe.Pointer(unsafe.SliceData(memory[:boardSize])))
 }
+
+// aligned is a slot as package atm has it.
+func (s *slot) aligned() *atm.Aligned { return (*atm.Aligned)(unsafe.Pointer(s)) }
 
 func wordAt(memory []byte) *uint32 { return (*uint32)(unsafe.Pointer(unsafe.SliceData(memory[:4]))) }
 

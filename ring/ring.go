@@ -21,12 +21,26 @@ type Server interface {
 	Refuse(index uint64, reply *atm.Cell)
 }
 
+// A Writer is a Server that takes writes without their cells, where there is a fast way to read these.
+type Writer interface {
+	Server
+
+	// Header is that of the cells of requests. Their numbers are their indices.
+	Header() atm.HeaderOctets
+
+	// Write carries out a request of which all is in order that a cell has in common with others: these are its operation word and what follows that. It
+	// returns false, and has done nothing, if it does not like it; then Serve gets the cell.
+	Write(word uint32, data []byte) bool
+}
+
 // ErrBroken says that one of the two guests has written into a ring what it never may: the circuit has failed.
 var ErrBroken = errors.New("the head of the ring is not where it can be: one of its two guests has overwritten it")
 
 // A Ring is rmemrun's end of a ring. All methods but Ready, Polled, Polls, Acknowledged, Left and Head take the server's locks, and may be called by any goroutine.
 type Ring struct {
 	server   Server
+	writer   Writer // the same; nil: it is none
+	header   atm.HeaderOctets
 	requests *requests
 	replies  *replies
 	orphaned atomic.Bool // the exporter's guest is gone
@@ -36,6 +50,7 @@ type Ring struct {
 	broken  bool
 	request atm.Cell
 	reply   atm.Cell
+	data    atm.AlignedData
 }
 
 // publishEvery is how many requests are served before the head is moved: seldom enough that the line it is in is not always under way, often
@@ -93,10 +108,7 @@ func (r *Ring) serve(most int) (int, error) {
 		return 0, ErrBroken
 	}
 	done := 0
-	for done < most && take(&r.request, &r.requests.slots[next%Slots], uint32(next+1)) {
-		if r.server.Serve(next, &r.request, &r.reply) {
-			put(&r.replies.slots[next%Slots], &r.reply, uint32(next+1))
-		}
+	for done < most && (r.write(next) || r.answer(next)) {
 		next++
 		done++
 		if done%publishEvery == 0 {
@@ -107,6 +119,26 @@ func (r *Ring) serve(most int) (int, error) {
 	r.next = next
 	r.unlock()
 	return done, nil
+}
+
+// write carries out a request, if it is there and the server takes it as a write.
+func (r *Ring) write(index uint64) bool {
+	if r.writer == nil {
+		return false
+	}
+	word, n := atm.OpenSSM(&r.data, r.requests.slots[index%Slots].aligned(), uint32(index+1), r.header, uint32(index))
+	return n != 0 && r.writer.Write(word, r.data[:n])
+}
+
+// answer carries out any request, if it is there.
+func (r *Ring) answer(index uint64) bool {
+	if !take(&r.request, &r.requests.slots[index%Slots], uint32(index+1)) {
+		return false
+	}
+	if r.server.Serve(index, &r.request, &r.reply) {
+		put(&r.replies.slots[index%Slots], &r.reply, uint32(index+1))
+	}
+	return true
 }
 
 // lock takes the ring from the exporter's guest; false: that has it.
@@ -184,6 +216,9 @@ func (r *Ring) Reset(s Server) { r.reset(s, r.next) }
 // reset is Reset, with the index of the first request.
 func (r *Ring) reset(s Server, start uint64) {
 	r.server, r.next, r.broken = s, start, false
+	if r.writer, _ = s.(Writer); r.writer != nil {
+		r.header = r.writer.Header()
+	}
 	r.orphaned.Store(false)
 	for i := range uint64(Slots) {
 		last := start - 1 - (start-1-i)%Slots // that was in slot i

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"rmemrun/atm"
@@ -416,6 +417,87 @@ func TestManyServers(t *testing.T) {
 			t.Fatalf("number %d was served as %d", n, i)
 		}
 	}
+}
+
+// A writing recorder takes writes whose word is even.
+type writing struct {
+	recorder
+	header atm.HeaderOctets
+	log    []string
+}
+
+func (s *writing) Header() atm.HeaderOctets { return s.header }
+
+func (s *writing) Write(word uint32, data []byte) bool {
+	if word%2 != 0 {
+		return false
+	}
+	s.log = append(s.log, fmt.Sprintf("write %d % x", word, data))
+	return true
+}
+
+func (s *writing) Serve(index uint64, request, reply *atm.Cell) bool {
+	s.log = append(s.log, fmt.Sprintf("serve %d % x", index, *request))
+	return false
+}
+
+// All requests are carried out once and in order: those that are cells in order as writes, if the server takes them, and all others as cells.
+func TestWritesAreServedWithoutTheirCells(t *testing.T) {
+	header := atm.Header{VC: atm.VC{VPI: 3, VCI: 700}}.Octets()
+	for _, start := range starts {
+		rapid.Check(t, func(t *rapid.T) {
+			p, err := NewPair()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			s := &writing{header: header}
+			r := p.Ring(0)
+			r.reset(s, start)
+			g := initiator{r}
+			var want []string
+			for range rapid.IntRange(1, Slots).Draw(t, "requests") {
+				index := g.claim()
+				var c atm.Cell
+				word := uint32(rapid.IntRange(0, 3).Draw(t, "word"))
+				data := rapid.SliceOfN(rapid.Byte(), 4, 40).Draw(t, "data")
+				if err := header.EncodeSSM(&c, uint8(index&0xf), uint16(index>>4)&0x3ff, word, data); err != nil {
+					t.Fatal(err)
+				}
+				damaged := rapid.IntRange(0, 3).Draw(t, "damaged") == 0
+				if damaged {
+					c[rapid.IntRange(0, len(c)-1).Draw(t, "octet")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
+				}
+				if damaged || word%2 != 0 {
+					want = append(want, fmt.Sprintf("serve %d % x", index, c))
+				} else {
+					want = append(want, fmt.Sprintf("write %d % x", word, data))
+				}
+				g.publish(index, &c)
+			}
+			if n, err := r.Serve(Slots); n != len(want) || err != nil {
+				t.Fatalf("served %d, %v; want %d", n, err, len(want))
+			}
+			if fast(header) {
+				if diff := cmp.Diff(want, s.log); diff != "" {
+					t.Fatalf("served (-want +got):\n%s", diff)
+				}
+			} else if len(s.log) != len(want) {
+				t.Fatalf("served %q, want %d", s.log, len(want))
+			}
+		})
+	}
+}
+
+// fast reports whether there is a fast way to read cells.
+func fast(h atm.HeaderOctets) bool {
+	var c atm.Cell
+	_ = h.EncodeSSM(&c, 0, 0, 0, make([]byte, 4))
+	var s slot
+	put(&s, &c, 1)
+	var data atm.AlignedData
+	_, n := atm.OpenSSM(&data, s.aligned(), 1, h, 0)
+	return n != 0
 }
 
 // A discarder serves requests by doing nothing.

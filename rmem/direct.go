@@ -16,7 +16,7 @@ import (
 // The requests are a sequence of their own beside that of the network, and both their numbers and those of the replies begin with 0. Whoever
 // wants an order between the two sequences has to see to it that one is served dry before the other goes on.
 //
-// It implements ring.Server.
+// It implements ring.Writer.
 type Direct struct {
 	c       *initiator
 	t       *target
@@ -163,6 +163,35 @@ func (x *Direct) Serve(index uint64, request, reply *atm.Cell) bool {
 		x.c.replies.Unlock()
 	}
 	x.refuse(index, e, reply)
+	return true
+}
+
+// Header is that of requests.
+func (x *Direct) Header() atm.HeaderOctets { return x.header }
+
+// Write carries out a request whose cell is in order, of the operation word and the data behind it, if it is a write that nobody is told of, and
+// nothing speaks against it. Otherwise it does nothing, and Serve finds out why.
+func (x *Direct) Write(word uint32, data []byte) bool {
+	switch Op(word >> opShift) {
+	case OpWrite:
+		if len(data) <= maxShort {
+			return false
+		}
+	case OpWriteShort:
+		if len(data) <= keySize || binary.BigEndian.Uint32(data) != x.theirs.key {
+			return false
+		}
+		data = data[keySize:]
+	default:
+		return false
+	}
+	t, offset := x.t, uint64(word&offsetMask)
+	s := t.segment
+	if word&notifyBit != 0 || t.rights&Write == 0 || s.inhibited || s.mem == nil || !inside(offset, uint64(len(data)), s.size) ||
+		t.gone.Load() || x.failed.Load() {
+		return false
+	}
+	deposit(s.mem[offset:], data)
 	return true
 }
 

@@ -29,6 +29,8 @@ type bypass struct {
 	index uint64
 	cell  atm.Cell
 	reply atm.Cell
+
+	written int // requests that Write has taken
 }
 
 func newBypass(t testing.TB, s *Space, d Desc, peer *Node) *bypass {
@@ -80,11 +82,22 @@ func (b *bypass) ask(r request, data []byte) ([]byte, Error) {
 	return m.Payload[wordSize+keySize:], statusError(uint8(word >> statusShift))
 }
 
+// serve has b.cell served as a ring does, every other time without Write.
 func (b *bypass) serve() bool {
 	b.x.Begin()
 	defer b.x.End()
+	index := b.index
 	b.index++
-	return b.x.Serve(b.index-1, &b.cell, &b.reply)
+	if index%2 == 0 {
+		var slot atm.Aligned
+		copy(slot[5:], b.cell[:])
+		var data atm.AlignedData
+		if word, n := atm.OpenSSM(&data, &slot, 0, b.x.Header(), uint32(index)); n != 0 && b.x.Write(word, data[:n]) {
+			b.written++
+			return false
+		}
+	}
+	return b.x.Serve(index, &b.cell, &b.reply)
 }
 
 // An ask is an operation for both ways.
@@ -389,6 +402,89 @@ func TestDirectDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// Write takes what Serve would do without a reply, and does the same; all else it leaves as it is.
+func TestDirectWrite(t *testing.T) {
+	const size = 4096
+	p := newPair(t, size, Read|Write)
+	b := newBypass(t, p.a, p.d, p.f.nodes[1])
+	key := b.x.Circuit().RequestKey
+	data := bytes.Repeat([]byte{0xd1}, MaxCell)
+	short := func(key uint32, n int) []byte { return append(binary.BigEndian.AppendUint32(nil, key), data[:n]...) }
+	for name, c := range map[string]struct {
+		word uint32
+		data []byte
+		want int // bytes written; 0: it is left alone
+	}{
+		"write":              {opWord(OpWrite, false, 8), data, 40},
+		"to the end":         {opWord(OpWrite, false, size-40), data, 40},
+		"too far":            {opWord(OpWrite, false, size-39), data, 0},
+		"beyond":             {opWord(OpWrite, false, offsetMask), data, 0},
+		"without its key":    {opWord(OpWrite, false, 8), data[:maxShort], 0},
+		"notifies":           {opWord(OpWrite, true, 8), data, 0},
+		"short":              {opWord(OpWriteShort, false, 9), short(key, 3), 3},
+		"longest short":      {opWord(OpWriteShort, false, 11), short(key, maxShort), maxShort},
+		"short to the end":   {opWord(OpWriteShort, false, size-3), short(key, 3), 3},
+		"short, too far":     {opWord(OpWriteShort, false, size-2), short(key, 3), 0},
+		"short, wrong key":   {opWord(OpWriteShort, false, 9), short(key^1, 3), 0},
+		"short of nothing":   {opWord(OpWriteShort, false, 9), short(key, 0), 0},
+		"short and notifies": {opWord(OpWriteShort, true, 9), short(key, 3), 0},
+		"read":               {opWord(OpRead, false, 0), short(key, 4), 0},
+		"fadd":               {opWord(OpFAdd, false, 0), short(key, 8), 0},
+		"notification":       {opWord(OpNotify, true, 0), short(key, 0), 0},
+		"no operation":       {0, data, 0},
+	} {
+		clear(p.mem)
+		b.x.Begin()
+		took := b.x.Write(c.word, c.data)
+		b.x.End()
+		want := make([]byte, size)
+		if c.want != 0 {
+			copy(want[c.word&offsetMask:], data[:c.want])
+		}
+		if took != (c.want != 0) || !bytes.Equal(p.mem, want) {
+			t.Errorf("%s: taken %v", name, took)
+		}
+	}
+
+	write := func() bool {
+		b.x.Begin()
+		defer b.x.End()
+		return b.x.Write(opWord(OpWrite, false, 0), data)
+	}
+	if e := p.b.Inhibit(p.seg, true); e != OK || write() {
+		t.Errorf("inhibit: %v, or the write was taken nevertheless", e)
+	}
+	if e := p.b.Inhibit(p.seg, false); e != OK || !write() {
+		t.Errorf("inhibit: %v, or the write was not taken afterwards", e)
+	}
+	b.x.Fail()
+	if write() {
+		t.Error("the circuit has failed, and the write was taken nevertheless")
+	}
+}
+
+// A right that was not granted, and a segment that is gone.
+func TestDirectWriteIsRefused(t *testing.T) {
+	data := make([]byte, MaxCell)
+	for name, c := range map[string]struct {
+		rights Rights
+		revoke bool
+	}{"no right": {rights: Read | Atomic}, "revoked": {rights: access, revoke: true}} {
+		p := newPair(t, 4096, c.rights)
+		b := newBypass(t, p.a, p.d, p.f.nodes[1])
+		if c.revoke {
+			if e := p.b.Revoke(p.seg); e != OK {
+				t.Fatal(e)
+			}
+		}
+		b.x.Begin()
+		if b.x.Write(opWord(OpWrite, false, 0), data) {
+			t.Errorf("%s: the write was taken nevertheless", name)
+		}
+		b.x.End()
+	}
+}
+
 // threadTime is how long this thread has run.
 func threadTime(t testing.TB) time.Duration {
 	var now unix.Timespec
@@ -398,28 +494,42 @@ func threadTime(t testing.TB) time.Duration {
 	return time.Duration(now.Nano())
 }
 
+// Writes of 40 octets, as they are served from cells, and from what is read of a ring's slots.
 func BenchmarkDirectWrite40(b *testing.B) {
 	p := newPair(b, 4096, access)
 	y := newBypass(b, p.a, p.d, p.f.nodes[1])
 	c := y.x.Circuit()
-	cells := make([]atm.Cell, 64)
+	var cells [64]atm.Cell
+	var slots [64]atm.Aligned
 	for i := range cells {
 		var m [wordSize + MaxCell]byte
 		mark{key: c.RequestKey}.put(m[:], OpWrite, opWord(OpWrite, false, uint32(i)*40))
 		cells[i].SetOctets(c.Requests)
 		sealCell(&cells[i], uint32(i), m[:])
+		copy(slots[i][5:], cells[i][:])
 	}
-	goruntime.LockOSThread() // the time that the thread has run is that of nothing else
-	defer goruntime.UnlockOSThread()
-	before := threadTime(b)
-	for b.Loop() {
-		y.x.Begin()
-		for i := range cells {
-			if y.x.Serve(uint64(i), &cells[i], &y.reply) {
-				b.Fatal("refused")
+	run := func(name string, serve func(i int) bool) {
+		b.Run(name, func(b *testing.B) {
+			goruntime.LockOSThread() // the time that the thread has run is that of nothing else
+			defer goruntime.UnlockOSThread()
+			before := threadTime(b)
+			for b.Loop() {
+				y.x.Begin()
+				for i := range cells {
+					if !serve(i) {
+						y.x.End()
+						b.Skip("refused, or there is no fast way")
+					}
+				}
+				y.x.End()
 			}
-		}
-		y.x.End()
+			b.ReportMetric(float64(threadTime(b)-before)/float64(b.N)/64, "cpu-ns/cell")
+		})
 	}
-	b.ReportMetric(float64(threadTime(b)-before)/float64(b.N)/64, "cpu-ns/cell")
+	run("cell", func(i int) bool { return !y.x.Serve(uint64(i), &cells[i], &y.reply) })
+	var data atm.AlignedData
+	run("slot", func(i int) bool {
+		word, n := atm.OpenSSM(&data, &slots[i], 0, c.Requests, uint32(i))
+		return n != 0 && y.x.Write(word, data[:n])
+	})
 }

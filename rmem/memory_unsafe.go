@@ -21,6 +21,10 @@ func address(mem []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceDat
 func deposit(dst, src []byte) {
 	_ = dst[:len(src)]
 	d, s := unsafe.Pointer(unsafe.SliceData(dst)), unsafe.Pointer(unsafe.SliceData(src))
+	if (uintptr(d)|uintptr(len(src)))%8 == 0 {
+		storeWords(d, s, len(src)/8)
+		return
+	}
 	for n := len(src); n > 0; {
 		var size int
 		switch a := uintptr(d); {

@@ -5,6 +5,8 @@ TEXT ·storeWords(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ n+16(FP), CX
+	CMPQ CX, $5 // a full cell
+	JEQ  five
 	CMPQ CX, $10
 	JLT  few
 	CMPB ·pairs(SB), $0
@@ -49,6 +51,19 @@ one:
 	JNE  one
 
 end:
+	RET
+
+five:
+	MOVQ 0(SI), R8
+	MOVQ 8(SI), R9
+	MOVQ 16(SI), R10
+	MOVQ 24(SI), R11
+	MOVQ 32(SI), R12
+	MOVQ R8, 0(DI)
+	MOVQ R9, 8(DI)
+	MOVQ R10, 16(DI)
+	MOVQ R11, 24(DI)
+	MOVQ R12, 32(DI)
 	RET
 
 // func loadWords(dst, src unsafe.Pointer, n int)
