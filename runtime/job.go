@@ -63,7 +63,7 @@ type Job struct {
 	LinkCells bool
 	// Monitor, if set, is given the network before the first guest starts, to be looked at while the job runs.
 	Monitor func(*NetworkMonitor)
-	// Engine names the engine that runs the guests. Empty: the default, ptrace.
+	// Engine names the engine that runs the guests. Empty: the default, patch.
 	Engine string
 	// CPUs is how many processors the guests and rmemrun may keep busy at a time by waiting. 0: those that this process may use.
 	CPUs int
@@ -99,8 +99,8 @@ var engines = []struct {
 	name string
 	make func(trap.Config) trap.Engine
 }{
-	{"ptrace", trap.NewPtrace},
 	{patchEngine, trap.NewPatch},
+	{"ptrace", trap.NewPtrace},
 }
 
 // patchEngine is the engine whose guests may go past their node.
@@ -120,15 +120,20 @@ func (j *Job) engine() (func(trap.Config) trap.Engine, error) {
 	if j.newEngine != nil {
 		return j.newEngine, nil
 	}
-	if j.Engine == "" {
-		return engines[0].make, nil
-	}
 	for _, e := range engines {
-		if e.name == j.Engine {
+		if e.name == j.engineName() {
 			return e.make, nil
 		}
 	}
 	return nil, fmt.Errorf("no engine is called %q; there is %q", j.Engine, Engines())
+}
+
+// engineName is the name of the job's engine.
+func (j *Job) engineName() string {
+	if j.Engine == "" {
+		return engines[0].name
+	}
+	return j.Engine
 }
 
 // nodes returns the number of nodes of the job, or what is wrong with its shape.
@@ -168,7 +173,7 @@ func (j *Job) network(nodes int, events *stream, log hclog.Logger) (*fabric, err
 // bypasses makes the place for the rings of the job; nil: it has none, as its engine has no stubs, or another rmemrun runs a part of it.
 // What is observed has them, and its instructions are replaced, but no circuit goes past its node (port.plain).
 func (j *Job) bypasses(nodes int, network *fabric, log hclog.Logger) (*bypasses, error) {
-	if j.Engine != patchEngine || j.Join != nil {
+	if j.engineName() != patchEngine || j.newEngine != nil || j.Join != nil {
 		return nil, nil
 	}
 	return newBypasses(j, nodes, network, log.Named("rings"))

@@ -40,8 +40,9 @@ func (t *trace) observe(e *runtime.Event) {
 			t.begun[e.Tag] = begun{e.Node, call(e)}
 		}
 	case runtime.Patch:
-		if t.show.showsUnfinished(e) {
-			t.w.printf("%s %s\n", t.paint.dim(fmt.Sprintf("[%d %d]", e.Node, e.PID)), t.paint.dim(patched(e)))
+		if e.Why != nil && t.show.showsUnfinished(e) {
+			t.w.printf("%s %s\n", t.paint.dim(fmt.Sprintf("[%d %d]", e.Node, e.PID)),
+				t.paint.dim(fmt.Sprintf("%s at %#x is left to the trap: %v", e.Inst.Mnemonic(), e.PC, e.Why)))
 		}
 	case runtime.Resume:
 		delete(t.begun, e.Tag)
@@ -80,15 +81,6 @@ func linkText(l *runtime.LinkEvent) string {
 			plural(l.Stranded, "has none", "have none"))
 	}
 	return ""
-}
-
-// patched says what has become of an instruction.
-func patched(e *runtime.Event) string {
-	at := fmt.Sprintf("%s at %#x", e.Inst.Mnemonic(), e.PC)
-	if e.Why == nil {
-		return at + " is replaced by a jump to a stub"
-	}
-	return at + " is left to the trap: " + e.Why.Error()
 }
 
 // unfinished prints the instructions in which a node's threads have died.
