@@ -74,7 +74,9 @@ func NewPair() (*Pair, error) {
 	}
 	p := &Pair{requests: a, replies: b}
 	for i := range p.rings {
-		p.rings[i].requests, p.rings[i].replies = requestsAt(a.memory, i), repliesAt(b.memory, i)
+		r := &p.rings[i]
+		r.requests, r.replies = requestsAt(a.memory, i), repliesAt(b.memory, i)
+		r.asked, r.answered = r.requests.slots[:], r.replies.slots[:]
 	}
 	return p, nil
 }

@@ -43,6 +43,8 @@ type Ring struct {
 	header   atm.HeaderOctets
 	requests *requests
 	replies  *replies
+	asked    []slot      // of requests, by themselves: to find that a pointer to requests is not nil, the tail would be looked at, whose line is under way
+	answered []slot      // of replies
 	orphaned atomic.Bool // the exporter's guest is gone
 
 	// Guarded by the server's locks.
@@ -60,7 +62,7 @@ const publishEvery = 16
 // Ready reports whether a request waits that can be served now. It takes no locks.
 func (r *Ring) Ready() bool {
 	head := atomic.LoadUint64(&r.replies.head)
-	return atomic.LoadUint32(&r.requests.slots[head%Slots].seq) == uint32(head+1)
+	return atomic.LoadUint32(&r.asked[head%Slots].seq) == uint32(head+1)
 }
 
 // Polled reports whether the exporter's guest looks at the ring by itself, and will have us look when it does so no more.
@@ -126,17 +128,17 @@ func (r *Ring) write(index uint64) bool {
 	if r.writer == nil {
 		return false
 	}
-	word, n := atm.OpenSSM(&r.data, r.requests.slots[index%Slots].aligned(), uint32(index+1), r.header, uint32(index))
+	word, n := atm.OpenSSM(&r.data, r.asked[index%Slots].aligned(), uint32(index+1), r.header, uint32(index))
 	return n != 0 && r.writer.Write(word, r.data[:n])
 }
 
 // answer carries out any request, if it is there.
 func (r *Ring) answer(index uint64) bool {
-	if !take(&r.request, &r.requests.slots[index%Slots], uint32(index+1)) {
+	if !take(&r.request, &r.asked[index%Slots], uint32(index+1)) {
 		return false
 	}
 	if r.server.Serve(index, &r.request, &r.reply) {
-		put(&r.replies.slots[index%Slots], &r.reply, uint32(index+1))
+		put(&r.answered[index%Slots], &r.reply, uint32(index+1))
 	}
 	return true
 }
@@ -167,7 +169,7 @@ func (r *Ring) refuse() {
 	}
 	for ; r.next != tail; r.next++ {
 		r.server.Refuse(r.next, &r.reply)
-		put(&r.replies.slots[r.next%Slots], &r.reply, uint32(r.next+1))
+		put(&r.answered[r.next%Slots], &r.reply, uint32(r.next+1))
 	}
 	store64(&r.replies.head, tail)
 }
@@ -222,8 +224,8 @@ func (r *Ring) reset(s Server, start uint64) {
 	r.orphaned.Store(false)
 	for i := range uint64(Slots) {
 		last := start - 1 - (start-1-i)%Slots // that was in slot i
-		atomic.StoreUint32(&r.requests.slots[i].seq, uint32(last+1))
-		atomic.StoreUint32(&r.replies.slots[i].seq, uint32(last+1))
+		atomic.StoreUint32(&r.asked[i].seq, uint32(last+1))
+		atomic.StoreUint32(&r.answered[i].seq, uint32(last+1))
 		r.requests.busy[i] = 0
 	}
 	atomic.StoreUint64(&r.requests.tail, start)
