@@ -43,6 +43,7 @@ func TestPitfalls(t *testing.T) {
 		{"faults", nil},
 		{"stacks", nil},
 		{"sigill", nil},
+		{"sigsegv", nil},
 		{"steps", nil},
 		{"seccomp", nil},
 		{"hostile", []string{"garbage", "2"}},
