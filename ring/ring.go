@@ -21,16 +21,16 @@ type Server interface {
 	Refuse(index uint64, reply *atm.Cell)
 }
 
-// A Writer is a Server that takes writes without their cells, where there is a fast way to read these.
-type Writer interface {
+// A Taker is a Server that takes most requests without their cells, where there is a fast way to read these.
+type Taker interface {
 	Server
 
 	// Header is that of the cells of requests. Their numbers are their indices.
 	Header() atm.HeaderOctets
 
-	// Write carries out a request of which all is in order that a cell has in common with others: these are its operation word and what follows that. It
-	// returns false, and has done nothing, if it does not like it; then Serve gets the cell.
-	Write(word uint32, data []byte) bool
+	// Take carries out request number index, of which all is in order that a cell has in common with others: these are its operation word and what
+	// follows that. If taken is false, it has done nothing, and Serve gets the cell; answered reports whether reply has an answer.
+	Take(index uint64, word uint32, data []byte, reply *atm.Cell) (taken, answered bool)
 }
 
 // ErrBroken says that one of the two guests has written into a ring what it never may: the circuit has failed.
@@ -39,7 +39,7 @@ var ErrBroken = errors.New("the head of the ring is not where it can be: one of 
 // A Ring is rmemrun's end of a ring. All methods but Ready, Polled, Polls, Acknowledged, Left and Head take the server's locks, and may be called by any goroutine.
 type Ring struct {
 	server   Server
-	writer   Writer // the same; nil: it is none
+	taker    Taker // the same; nil: it is none
 	header   atm.HeaderOctets
 	requests *requests
 	replies  *replies
@@ -110,7 +110,7 @@ func (r *Ring) serve(most int) (int, error) {
 		return 0, ErrBroken
 	}
 	done := 0
-	for done < most && (r.write(next) || r.answer(next)) {
+	for done < most && (r.take(next) || r.serveCell(next)) {
 		next++
 		done++
 		if done%publishEvery == 0 {
@@ -123,17 +123,24 @@ func (r *Ring) serve(most int) (int, error) {
 	return done, nil
 }
 
-// write carries out a request, if it is there and the server takes it as a write.
-func (r *Ring) write(index uint64) bool {
-	if r.writer == nil {
+// take carries out a request, if it is there and the server takes it.
+func (r *Ring) take(index uint64) bool {
+	if r.taker == nil {
 		return false
 	}
 	word, n := atm.OpenSSM(&r.data, r.asked[index%Slots].aligned(), uint32(index+1), r.header, uint32(index))
-	return n != 0 && r.writer.Write(word, r.data[:n])
+	if n == 0 {
+		return false
+	}
+	taken, answered := r.taker.Take(index, word, r.data[:n], &r.reply)
+	if answered {
+		put(&r.answered[index%Slots], &r.reply, uint32(index+1))
+	}
+	return taken
 }
 
-// answer carries out any request, if it is there.
-func (r *Ring) answer(index uint64) bool {
+// serveCell carries out any request, if it is there.
+func (r *Ring) serveCell(index uint64) bool {
 	if !take(&r.request, &r.asked[index%Slots], uint32(index+1)) {
 		return false
 	}
@@ -218,8 +225,8 @@ func (r *Ring) Reset(s Server) { r.reset(s, r.next) }
 // reset is Reset, with the index of the first request.
 func (r *Ring) reset(s Server, start uint64) {
 	r.server, r.next, r.broken = s, start, false
-	if r.writer, _ = s.(Writer); r.writer != nil {
-		r.header = r.writer.Header()
+	if r.taker, _ = s.(Taker); r.taker != nil {
+		r.header = r.taker.Header()
 	}
 	r.orphaned.Store(false)
 	for i := range uint64(Slots) {

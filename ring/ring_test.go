@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	goruntime "runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -419,30 +420,31 @@ func TestManyServers(t *testing.T) {
 	}
 }
 
-// A writing recorder takes writes whose word is even.
-type writing struct {
+// A taker takes requests whose word is even, and answers those of which it is 2.
+type taker struct {
 	recorder
 	header atm.HeaderOctets
 	log    []string
 }
 
-func (s *writing) Header() atm.HeaderOctets { return s.header }
+func (s *taker) Header() atm.HeaderOctets { return s.header }
 
-func (s *writing) Write(word uint32, data []byte) bool {
+func (s *taker) Take(index uint64, word uint32, data []byte, reply *atm.Cell) (taken, answered bool) {
 	if word%2 != 0 {
-		return false
+		return false, false
 	}
-	s.log = append(s.log, fmt.Sprintf("write %d % x", word, data))
-	return true
+	s.log = append(s.log, fmt.Sprintf("take %d: %d % x", index, word, data))
+	binary.LittleEndian.PutUint64(reply[:], ^index)
+	return true, word == 2
 }
 
-func (s *writing) Serve(index uint64, request, reply *atm.Cell) bool {
+func (s *taker) Serve(index uint64, request, reply *atm.Cell) bool {
 	s.log = append(s.log, fmt.Sprintf("serve %d % x", index, *request))
 	return false
 }
 
-// All requests are carried out once and in order: those that are cells in order as writes, if the server takes them, and all others as cells.
-func TestWritesAreServedWithoutTheirCells(t *testing.T) {
+// All requests are carried out once and in order: those that are right are taken, if the server does, and all others are served as cells.
+func TestRequestsAreTakenWithoutTheirCells(t *testing.T) {
 	header := atm.Header{VC: atm.VC{VPI: 3, VCI: 700}}.Octets()
 	for _, start := range starts {
 		rapid.Check(t, func(t *rapid.T) {
@@ -451,11 +453,12 @@ func TestWritesAreServedWithoutTheirCells(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer p.Close()
-			s := &writing{header: header}
+			s := &taker{header: header}
 			r := p.Ring(0)
 			r.reset(s, start)
 			g := initiator{r}
 			var want []string
+			var answers []uint64
 			for range rapid.IntRange(1, Slots).Draw(t, "requests") {
 				index := g.claim()
 				var c atm.Cell
@@ -471,7 +474,10 @@ func TestWritesAreServedWithoutTheirCells(t *testing.T) {
 				if damaged || word%2 != 0 {
 					want = append(want, fmt.Sprintf("serve %d % x", index, c))
 				} else {
-					want = append(want, fmt.Sprintf("write %d % x", word, data))
+					want = append(want, fmt.Sprintf("take %d: %d % x", index, word, data))
+					if word == 2 {
+						answers = append(answers, index)
+					}
 				}
 				g.publish(index, &c)
 			}
@@ -481,6 +487,12 @@ func TestWritesAreServedWithoutTheirCells(t *testing.T) {
 			if fast(header) {
 				if diff := cmp.Diff(want, s.log); diff != "" {
 					t.Fatalf("served (-want +got):\n%s", diff)
+				}
+				for index := start; index != start+uint64(len(want)); index++ {
+					c, ok := g.reply(index)
+					if ok != slices.Contains(answers, index) || ok && binary.LittleEndian.Uint64(c[:]) != ^index {
+						t.Fatalf("request %d has the reply % x: %v", index, c, ok)
+					}
 				}
 			} else if len(s.log) != len(want) {
 				t.Fatalf("served %q, want %d", s.log, len(want))

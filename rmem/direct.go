@@ -16,7 +16,7 @@ import (
 // The requests are a sequence of their own beside that of the network, and both their numbers and those of the replies begin with 0. Whoever
 // wants an order between the two sequences has to see to it that one is served dry before the other goes on.
 //
-// It implements ring.Writer.
+// It implements ring.Taker.
 type Direct struct {
 	c       *initiator
 	t       *target
@@ -169,26 +169,40 @@ func (x *Direct) Serve(index uint64, request, reply *atm.Cell) bool {
 // Header is that of requests.
 func (x *Direct) Header() atm.HeaderOctets { return x.header }
 
-// Write carries out a request whose cell is in order, of the operation word and the data behind it, if it is a write that nobody is told of, and
-// nothing speaks against it. Otherwise it does nothing, and Serve finds out why.
-func (x *Direct) Write(word uint32, data []byte) bool {
-	switch Op(word >> opShift) {
-	case OpWrite:
-		if len(data) <= maxShort {
-			return false
-		}
-	case OpWriteShort:
-		if len(data) <= keySize || binary.BigEndian.Uint32(data) != x.theirs.key {
-			return false
-		}
-		data = data[keySize:]
-	default:
-		return false
+// Take carries out a request whose cell is in order, of the operation word and the data behind it, if nobody is told of it and nothing speaks against
+// it. Otherwise it does nothing, and Serve finds out why.
+func (x *Direct) Take(index uint64, word uint32, data []byte, reply *atm.Cell) (taken, answered bool) {
+	if word&notifyBit != 0 || x.t.gone.Load() || x.failed.Load() {
+		return false, false
 	}
-	t, offset := x.t, uint64(word&offsetMask)
-	s := t.segment
-	if word&notifyBit != 0 || t.rights&Write == 0 || s.inhibited || s.mem == nil || !inside(offset, uint64(len(data)), s.size) ||
-		t.gone.Load() || x.failed.Load() {
+	op := Op(word >> opShift)
+	switch {
+	case op == OpWrite:
+		return len(data) > maxShort && x.write(word, data), false
+	case len(data) < keySize || binary.BigEndian.Uint32(data) != x.theirs.key:
+		return false, false
+	case op == OpWriteShort:
+		return len(data) > keySize && x.write(word, data[keySize:]), false
+	}
+	d := demand{op: op, offset: uint64(word & offsetMask)}
+	if !d.parse(data[keySize:]) || d.n > MaxCell {
+		return false, false
+	}
+	if op == OpRead {
+		clear(x.data[:minData])
+		d.data = x.data[:d.n]
+	}
+	old, e := x.t.segment.perform(&d, x.t.rights)
+	if e != OK {
+		return false, false
+	}
+	return true, x.answer(index, &d, old, reply)
+}
+
+// write deposits data, unless something speaks against it: what segment.check finds.
+func (x *Direct) write(word uint32, data []byte) bool {
+	s, offset := x.t.segment, uint64(word&offsetMask)
+	if s.mem == nil || x.t.rights&Write == 0 || s.inhibited || !inside(offset, uint64(len(data)), s.size) {
 		return false
 	}
 	deposit(s.mem[offset:], data)

@@ -29,8 +29,6 @@ type bypass struct {
 	index uint64
 	cell  atm.Cell
 	reply atm.Cell
-
-	written int // requests that Write has taken
 }
 
 func newBypass(t testing.TB, s *Space, d Desc, peer *Node) *bypass {
@@ -82,7 +80,7 @@ func (b *bypass) ask(r request, data []byte) ([]byte, Error) {
 	return m.Payload[wordSize+keySize:], statusError(uint8(word >> statusShift))
 }
 
-// serve has b.cell served as a ring does, every other time without Write.
+// serve has b.cell served as a ring does, every other time without Take.
 func (b *bypass) serve() bool {
 	b.x.Begin()
 	defer b.x.End()
@@ -92,9 +90,10 @@ func (b *bypass) serve() bool {
 		var slot atm.Aligned
 		copy(slot[5:], b.cell[:])
 		var data atm.AlignedData
-		if word, n := atm.OpenSSM(&data, &slot, 0, b.x.Header(), uint32(index)); n != 0 && b.x.Write(word, data[:n]) {
-			b.written++
-			return false
+		if word, n := atm.OpenSSM(&data, &slot, 0, b.x.Header(), uint32(index)); n != 0 {
+			if taken, answered := b.x.Take(index, word, data[:n], &b.reply); taken {
+				return answered
+			}
 		}
 	}
 	return b.x.Serve(index, &b.cell, &b.reply)
@@ -402,18 +401,19 @@ func TestDirectDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// Write takes what Serve would do without a reply, and does the same; all else it leaves as it is.
-func TestDirectWrite(t *testing.T) {
+// Take takes what nobody is told of and nothing speaks against; all else it leaves as it is. That it does the same as Serve is for TestPastTheNode.
+func TestDirectTake(t *testing.T) {
 	const size = 4096
-	p := newPair(t, size, Read|Write)
+	p := newPair(t, size, access)
 	b := newBypass(t, p.a, p.d, p.f.nodes[1])
 	key := b.x.Circuit().RequestKey
 	data := bytes.Repeat([]byte{0xd1}, MaxCell)
 	short := func(key uint32, n int) []byte { return append(binary.BigEndian.AppendUint32(nil, key), data[:n]...) }
+	length := func(key, n uint32) []byte { return binary.BigEndian.AppendUint32(short(key, 0), n) }
 	for name, c := range map[string]struct {
 		word uint32
 		data []byte
-		want int // bytes written; 0: it is left alone
+		want int // bytes written; 0: it is left alone; -1: it is taken and answered
 	}{
 		"write":              {opWord(OpWrite, false, 8), data, 40},
 		"to the end":         {opWord(OpWrite, false, size-40), data, 40},
@@ -428,28 +428,40 @@ func TestDirectWrite(t *testing.T) {
 		"short, wrong key":   {opWord(OpWriteShort, false, 9), short(key^1, 3), 0},
 		"short of nothing":   {opWord(OpWriteShort, false, 9), short(key, 0), 0},
 		"short and notifies": {opWord(OpWriteShort, true, 9), short(key, 3), 0},
-		"read":               {opWord(OpRead, false, 0), short(key, 4), 0},
-		"fadd":               {opWord(OpFAdd, false, 0), short(key, 8), 0},
+		"read":               {opWord(OpRead, false, size-4), length(key, 4), -1},
+		"read too far":       {opWord(OpRead, false, size-4), length(key, 5), 0},
+		"read of nothing":    {opWord(OpRead, false, 0), length(key, 0), 0},
+		"read of a block":    {opWord(OpRead, false, 0), length(key, MaxCell+1), 0},
+		"read, wrong key":    {opWord(OpRead, false, 0), length(key^1, 4), 0},
+		"read and notify":    {opWord(OpRead, true, 0), length(key, 4), 0},
+		"cas":                {opWord(OpCAS, false, 8), short(key, 16), -1},
+		"cas of one operand": {opWord(OpCAS, false, 8), short(key, 4), 0},
+		"swap, misaligned":   {opWord(OpSwap, false, 4), short(key, 8), 0},
+		"fadd, too far":      {opWord(OpFAdd, false, size), short(key, 8), 0},
+		"fadd and notify":    {opWord(OpFAdd, true, 0), short(key, 8), 0},
+		"fadd of 5 octets":   {opWord(OpFAdd, false, 0), short(key, 5), 0},
+		"a reply":            {opWord(OpData, false, 0), short(key, 8), 0},
 		"notification":       {opWord(OpNotify, true, 0), short(key, 0), 0},
 		"no operation":       {0, data, 0},
 	} {
 		clear(p.mem)
 		b.x.Begin()
-		took := b.x.Write(c.word, c.data)
+		taken, answered := b.x.Take(0, c.word, c.data, &b.reply)
 		b.x.End()
 		want := make([]byte, size)
-		if c.want != 0 {
+		if c.want > 0 {
 			copy(want[c.word&offsetMask:], data[:c.want])
 		}
-		if took != (c.want != 0) || !bytes.Equal(p.mem, want) {
-			t.Errorf("%s: taken %v", name, took)
+		if taken != (c.want != 0) || answered != (c.want < 0) || !bytes.Equal(p.mem, want) {
+			t.Errorf("%s: taken %v, answered %v", name, taken, answered)
 		}
 	}
 
 	write := func() bool {
 		b.x.Begin()
 		defer b.x.End()
-		return b.x.Write(opWord(OpWrite, false, 0), data)
+		taken, _ := b.x.Take(0, opWord(OpWrite, false, 0), data, &b.reply)
+		return taken
 	}
 	if e := p.b.Inhibit(p.seg, true); e != OK || write() {
 		t.Errorf("inhibit: %v, or the write was taken nevertheless", e)
@@ -464,7 +476,7 @@ func TestDirectWrite(t *testing.T) {
 }
 
 // A right that was not granted, and a segment that is gone.
-func TestDirectWriteIsRefused(t *testing.T) {
+func TestDirectTakesNothingWithoutRights(t *testing.T) {
 	data := make([]byte, MaxCell)
 	for name, c := range map[string]struct {
 		rights Rights
@@ -478,7 +490,7 @@ func TestDirectWriteIsRefused(t *testing.T) {
 			}
 		}
 		b.x.Begin()
-		if b.x.Write(opWord(OpWrite, false, 0), data) {
+		if taken, _ := b.x.Take(0, opWord(OpWrite, false, 0), data, &b.reply); taken {
 			t.Errorf("%s: the write was taken nevertheless", name)
 		}
 		b.x.End()
@@ -530,6 +542,7 @@ func BenchmarkDirectWrite40(b *testing.B) {
 	var data atm.AlignedData
 	run("slot", func(i int) bool {
 		word, n := atm.OpenSSM(&data, &slots[i], 0, c.Requests, uint32(i))
-		return n != 0 && y.x.Write(word, data[:n])
+		taken, _ := y.x.Take(uint64(i), word, data[:n], &y.reply)
+		return n != 0 && taken
 	})
 }
