@@ -39,17 +39,17 @@ func crc10CLMUL(p *[PayloadSize]byte, constants *[8]uint64) uint16
 //go:noescape
 func crc10Indivisible(p *[PayloadSize]byte, constants *[8]uint64) uint64
 
-// openAligned is openSSM; constants are crc10Divisibility.
+// openAligned is openSSM. It divides by crc10Divisibility.
 //
 //go:noescape
-func openAligned(data *AlignedData, a *Aligned, first uint64, second uint32, constants *[8]uint64) (word uint32, n int)
+func openAligned(data *AlignedData, a *Aligned, first uint64, second uint32) (word uint32, n int)
 
 // openSSM is OpenSSM of a cell whose first twelve octets are to be these, the first in the lowest byte.
 func openSSM(data *AlignedData, a *Aligned, first uint64, second uint32) (word uint32, n int) {
 	if !hasCLMUL {
 		return 0, 0
 	}
-	return openAligned(data, a, first, second, &crc10Divisibility)
+	return openAligned(data, a, first, second)
 }
 
 // sealSSM writes a whole cell: the five octets of header, the six of front (each the first in the lowest byte), n octets of data, 4 to 40, padded by

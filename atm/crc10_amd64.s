@@ -198,15 +198,15 @@ TEXT ·crc10Indivisible(SB), NOSPLIT, $0-24
 	MOVQ      AX, ret+16(FP)
 	RET
 
-// func openAligned(data *AlignedData, a *Aligned, first uint64, second uint32, constants *[8]uint64) (word uint32, n int)
+// func openAligned(data *AlignedData, a *Aligned, first uint64, second uint32) (word uint32, n int)
 //
 // With the octets in front of the payload taken as 0, and those behind it 0, the 64 are a multiple of the generator if the payload is.
-TEXT ·openAligned(SB), NOSPLIT, $0-56
+TEXT ·openAligned(SB), NOSPLIT, $0-48
 	MOVQ data+0(FP), DI
 	MOVQ a+8(FP), SI
 	MOVQ first+16(FP), AX
 	MOVL second+24(FP), DX
-	MOVQ constants+32(FP), BX
+	LEAQ ·crc10Divisibility(SB), BX
 	CMPQ AX, 0(SI)
 	JNE  wrong
 	MOVQ 8(SI), CX
@@ -275,11 +275,11 @@ TEXT ·openAligned(SB), NOSPLIT, $0-56
 	TESTQ     AX, AX
 	JNE       wrong
 	ADDL      $4, R9
-	MOVL      R8, word+40(FP)
-	MOVQ      R9, n+48(FP)
+	MOVL      R8, word+32(FP)
+	MOVQ      R9, n+40(FP)
 	RET
 
 wrong:
-	MOVL $0, word+40(FP)
-	MOVQ $0, n+48(FP)
+	MOVL $0, word+32(FP)
+	MOVQ $0, n+40(FP)
 	RET

@@ -175,17 +175,22 @@ func (x *Direct) Take(index uint64, word uint32, data []byte, reply *atm.Cell) (
 	if word&notifyBit != 0 || x.t.gone.Load() || x.failed.Load() {
 		return false, false
 	}
-	op := Op(word >> opShift)
-	switch {
+	switch op := Op(word >> opShift); {
 	case op == OpWrite:
 		return len(data) > maxShort && x.write(word, data), false
 	case len(data) < keySize || binary.BigEndian.Uint32(data) != x.theirs.key:
 		return false, false
 	case op == OpWriteShort:
 		return len(data) > keySize && x.write(word, data[keySize:]), false
+	default:
+		return x.exchange(index, op, uint64(word&offsetMask), data[keySize:], reply)
 	}
-	d := demand{op: op, offset: uint64(word & offsetMask)}
-	if !d.parse(data[keySize:]) || d.n > MaxCell {
+}
+
+// exchange is Take of what has an answer.
+func (x *Direct) exchange(index uint64, op Op, offset uint64, data []byte, reply *atm.Cell) (taken, answered bool) {
+	d := demand{op: op, offset: offset}
+	if !d.parse(data) || d.n > MaxCell {
 		return false, false
 	}
 	if op == OpRead {
