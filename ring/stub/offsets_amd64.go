@@ -159,13 +159,13 @@ var Layout = []Field{
 }
 
 var entries = [...]uint32{
-	decode.Notify: 0x01130,
+	decode.Notify: 0x01110,
 	decode.Read:   0x01410,
-	decode.CAS:    0x016e0,
-	decode.FAdd:   0x01700,
-	decode.Swap:   0x01720,
-	decode.Fence:  0x01740,
-	decode.Poll:   0x01870,
-	decode.Wait:   0x01980,
+	decode.CAS:    0x016f0,
+	decode.FAdd:   0x01710,
+	decode.Swap:   0x01730,
+	decode.Fence:  0x01750,
+	decode.Poll:   0x01880,
+	decode.Wait:   0x01990,
 	decode.Write:  0x0a00,
 }

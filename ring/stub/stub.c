@@ -24,8 +24,9 @@ INLINE u32 operation(u32 op, u32 flags, u64 offset) { return op << OP_SHIFT | (f
 // done is the end of what has a result.
 INLINE int done(i64 result)
 {
+	frame->state = DONE; // first: who is stopped in between must not be put back with a result
+	__asm__ volatile("" ::: "memory");
 	frame->r[RAX] = result;
-	frame->state = DONE;
 	return FAST;
 }
 
