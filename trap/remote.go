@@ -4,6 +4,7 @@ package trap
 
 import (
 	"fmt"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -41,10 +42,19 @@ func (e *engine) settle(t *Thread) {
 	if t.swallowed {
 		t.swallowed = false
 		// Unless a SIGCONT came after it, which would have removed it.
-		if !pending(t.tid, unix.SIGCONT) {
+		if !e.continued(t) {
 			_ = unix.Tgkill(t.process.pid, t.tid, unix.SIGSTOP)
 		}
 	}
+}
+
+// continued tells whether a SIGCONT has come to the thread's process that is not
+// delivered yet: it waits there, or another thread has taken it.
+func (e *engine) continued(t *Thread) bool {
+	return pending(t.tid, unix.SIGCONT) || slices.ContainsFunc(e.queue, func(ev event) bool {
+		u := e.threads[ev.tid]
+		return u != nil && u.process == t.process && ev.status.Stopped() && eventOf(ev.status) == 0 && ev.status.StopSignal() == unix.SIGCONT
+	})
 }
 
 // syscall makes a borrowed thread execute one system call and returns its result.

@@ -54,6 +54,9 @@ func (e *engine) rollForSignal(t *Thread) bool {
 	if !e.roll(t) {
 		return false
 	}
+	if t.ran && bit(t.signal)&stopSignals != 0 && !t.process.signals.of(t.signal).handled && e.continued(t) {
+		t.signal = 0 // the kernel would have dropped it, had it not seen the thread run since
+	}
 	if !jump {
 		return true
 	}
@@ -68,6 +71,9 @@ func (e *engine) rollForSignal(t *Thread) bool {
 	e.begin(t, &p.site, 0)
 	return false
 }
+
+// stopSignals are those that stop a process, unless a SIGCONT comes after them.
+const stopSignals = 1<<(unix.SIGSTOP-1) | 1<<(unix.SIGTSTP-1) | 1<<(unix.SIGTTIN-1) | 1<<(unix.SIGTTOU-1)
 
 // steppedIn tells whether a thread that has TF set was stopped by that in a stub.
 func (e *engine) steppedIn(t *Thread) bool {
