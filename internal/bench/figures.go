@@ -39,7 +39,8 @@ type Figure struct {
 
 // Names of subjects that figures refer to. Those of ours and of the floors are there whenever there is a C compiler.
 const (
-	Ours       = "rmemrun"
+	Ours       = "rmemrun"                 // its agent polls, as peers' targets do
+	OursGuests = "rmemrun, guests polling" // and rmemrun decides whether its agent may, too
 	OursCrowd  = "rmemrun, 16 nodes"
 	OursUDP    = "rmemrun, two processes over UDP"
 	OursStart  = "rmemrun, start"
@@ -87,8 +88,8 @@ func judged() []Figure {
 	oneWay := func(f Figure) Figure { f.Trips = 2; return f }
 	of := func(engine string, f Figure) Figure { f.Engine = engine; return f }
 	put := Probe{Ours, "put", 40}
-	poll := Probe{Ours, "pingpong-poll", 40}
-	wait := Probe{Ours, "pingpong-wait", 40}
+	poll := Probe{OursGuests, "pingpong-poll", 40}
+	wait := Probe{OursGuests, "pingpong-wait", 40}
 	trip := Probe{FloorMemory, "pingpong", 8}
 	raw40 := Probe{FloorMemory, "pingpong", 40}
 	over := Probe{OursUDP, "put", 40}
@@ -174,7 +175,7 @@ func counterpart(class string, i item) Probe {
 	p := Probe{Ours, i.name, i.size}
 	switch i.name {
 	case "pingpong":
-		p.Item = "pingpong-poll"
+		p.Subject, p.Item = OursGuests, "pingpong-poll"
 	case "write":
 		p.Item = "put"
 	case "write-asleep":

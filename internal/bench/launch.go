@@ -165,13 +165,14 @@ func plain(name string) func(context.Context, *launcher, []string) ([]byte, erro
 }
 
 // guest runs the measuring guest on nodes.
-func (b *Bench) guest(engine string, nodes int, confined bool) func(context.Context, *launcher, []string) ([]byte, error) {
+func (b *Bench) guest(engine string, nodes int, confined bool, flags ...string) func(context.Context, *launcher, []string) ([]byte, error) {
 	return func(ctx context.Context, l *launcher, items []string) ([]byte, error) {
 		cpus := l.cpus[:]
 		if nodes == 2 && !confined {
 			cpus = cpus[:1]
 		}
-		args := []string{"run", "-n", strconv.Itoa(nodes), "--engine", engine, l.program("guest")}
+		args := []string{"run", "-n", strconv.Itoa(nodes), "--engine", engine}
+		args = append(append(args, flags...), l.program("guest"))
 		return l.output(ctx, cpus, nil, b.Self, append(args, l.args(confined, items...)...)...)
 	}
 }

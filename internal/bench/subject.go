@@ -58,7 +58,8 @@ func itemsOf(list string) []item {
 // ours and the floors.
 func (b *Bench) ownSubjects() []*Subject {
 	subjects := []*Subject{
-		{Name: Ours, Class: ClassOurs, run: b.guest(b.Engine, 2, true)},
+		{Name: Ours, Class: ClassOurs, run: b.guest(b.Engine, 2, true, "--poll", "yes")},
+		{Name: OursGuests, Class: ClassOurs, run: b.guest(b.Engine, 2, true)},
 		{Name: OursOneCPU, Class: ClassOurs, oneCPU: true, run: b.guest("ptrace", 2, false)},
 		{Name: OursUDP, Class: ClassOurs, run: b.guestOverUDP},
 		{Name: OursStart, Class: ClassOurs, oneCPU: true, run: b.start(b.Self, "--engine", b.Engine)},
