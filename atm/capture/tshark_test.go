@@ -63,6 +63,18 @@ func fields(t *testing.T, capture []byte, args []string, names ...string) [][]st
 	return rows
 }
 
+// packetList returns what our dissector shows of all but the cells of PDUs in the packet list, for which Wireshark does not make the texts
+// of the tree.
+func packetList(t *testing.T, capture []byte) (all []string) {
+	t.Helper()
+	for line := range strings.Lines(tshark(t, capture, append([]string{"-o", `gui.column.format:"Info","%i"`}, withLua...)...)) {
+		if info := strings.TrimSpace(line); !strings.Contains(info, "AAL5 cell") {
+			all = append(all, info)
+		}
+	}
+	return all
+}
+
 // verdicts returns what stands in brackets behind a name in tshark's full output, in order.
 func verdicts(text, name string) []string {
 	var all []string
@@ -374,6 +386,9 @@ func TestInjectedCRC32(t *testing.T) {
 	}
 	if !slices.Equal(shown, want) {
 		t.Errorf("our dissector shows\n%s\nand not\n%s", strings.Join(shown, "\n"), strings.Join(want, "\n"))
+	}
+	if shown = packetList(t, b.Bytes()); !slices.Equal(shown, want) {
+		t.Errorf("in the packet list our dissector shows\n%s\nand not\n%s", strings.Join(shown, "\n"), strings.Join(want, "\n"))
 	}
 }
 
