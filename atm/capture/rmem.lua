@@ -372,8 +372,13 @@ function block.dissector(tvb, pinfo, root)
   return tvb:len()
 end
 
-DissectorTable.get("atm.cell_payload.vpi_vci"):add("32-65535", rmem)
-DissectorTable.get("atm.reassembled.vpi_vci"):add("32-65535", block)
+-- Circuits have VCIs from 32 up. Their VPI is 0 at the ports of nodes, 1 to 3 where two rmemruns have been joined, and 0 to 15 between
+-- switches. The tables' key is VPI and VCI. Each VPI costs Wireshark 8 MB.
+for vpi = 0, 15 do
+  local circuits = string.format("%d-%d", bit.bor(bit.lshift(vpi, 16), 32), bit.bor(bit.lshift(vpi, 16), 65535))
+  DissectorTable.get("atm.cell_payload.vpi_vci"):add(circuits, rmem)
+  DissectorTable.get("atm.reassembled.vpi_vci"):add(circuits, block)
+end
 
 -- Cells of 53 octets.
 

@@ -252,6 +252,40 @@ func TestBlocks(t *testing.T) {
 	}
 }
 
+// Circuits of all virtual paths that there are, of one cell and of PDUs.
+func TestVirtualPaths(t *testing.T) {
+	for _, link := range []Link{ERF, USER0} {
+		w, b := begin(t, link)
+		var want []string
+		for vpi := range uint8(16) {
+			for _, vci := range []uint16{32, 36, 0xfffe} {
+				c := message(t, vci, 3, 1<<28, forty)
+				c.SetHeader(atm.Header{VC: atm.VC{VPI: vpi, VCI: vci}})
+				w.Cell(0, "node0", Out, c, "")
+				want = append(want, fmt.Sprintf("%d/%d #3 write of 40 bytes at offset 0", vpi, vci))
+			}
+			if link == USER0 {
+				continue // it has no PDUs
+			}
+			for _, vci := range []uint16{33, 0xffff} {
+				for _, c := range block(t, vci, "18000003 5e6f7081 0000000000001000 0000000000002000", 4096) {
+					h, _ := c.Header()
+					h.VC.VPI = vpi
+					c.SetHeader(h)
+					w.Cell(0, "node0", Out, c, "")
+				}
+				want = append(want, fmt.Sprintf("%d/%d #3 write of 4096 bytes at offset 8192, notify", vpi, vci))
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := packetList(t, b.Bytes()); !slices.Equal(got, want) {
+			t.Errorf("%v: our dissector shows\n%s\nand not\n%s", link, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+}
+
 // A 40-byte write is one cell, with its circuit, direction, port and time, with and without our dissector.
 func TestWriteOf40(t *testing.T) {
 	w, b := begin(t, ERF)

@@ -128,7 +128,46 @@ func TestJoinedGuests(t *testing.T) {
 					t.Errorf("the caller's capture has no port %s", port)
 				}
 			}
+			allShown(t, capture)
 		})
+	}
+}
+
+// allShown has tshark list the capture of one of two joined runs: our dissector has shown every packet, on circuits of all virtual paths.
+func allShown(t *testing.T, capture string) {
+	t.Helper()
+	if _, err := exec.LookPath("tshark"); err != nil {
+		t.Log("tshark is not installed: the capture is not judged")
+		return
+	}
+	lua, err := exec.Command("rmemrun", "capture", "--lua").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dissector := filepath.Join(t.TempDir(), "rmem.lua")
+	if err := os.WriteFile(dissector, lua, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("tshark", "-n", "-r", capture, "-X", "lua_script:"+dissector, "-o", `gui.column.format:"Protocol","%p","Info","%i"`)
+	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+t.TempDir())
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("tshark: %v", err)
+	}
+	packet := regexp.MustCompile(`^\s*(?:RMEM|ATM) ([0-9]+)/[0-9]+ `)
+	packets := map[string]int{} // by VPI
+	for line := range strings.Lines(string(out)) {
+		m := packet.FindStringSubmatch(line)
+		if m == nil {
+			t.Errorf("a packet is shown as %q", line)
+			return
+		}
+		packets[m[1]]++
+	}
+	for _, vpi := range []string{"0", "1", "2", "3"} {
+		if packets[vpi] == 0 {
+			t.Errorf("there is no packet of VPI %s: there are, by VPI, %v", vpi, packets)
+		}
 	}
 }
 
