@@ -50,20 +50,27 @@ func (f *topologyFlags) load(nodes int) (t *runtime.Topology, err error) {
 	if err != nil {
 		return nil, usage("--topology: %w", err)
 	}
-	err = t.EachWay(func(w *runtime.Way) error {
-		if f.loss != 0 {
-			if err := runtime.ParseWay(fmt.Sprint("loss=", f.loss), w); err != nil {
-				return usage("--loss: %w", err)
-			}
+	if len(t.Links) == 0 { // none to find a mistake by
+		if err := f.impairWay(&runtime.Way{}); err != nil {
+			return nil, err
 		}
-		if f.impair != "" {
-			if err := runtime.ParseWay(f.impair, w); err != nil {
-				return usage("--impair: %w", err)
-			}
+	}
+	return t, t.EachWay(f.impairWay)
+}
+
+// impairWay makes a direction of a link what --loss and --impair say.
+func (f *topologyFlags) impairWay(w *runtime.Way) error {
+	if f.loss != 0 {
+		if err := runtime.ParseWay(fmt.Sprint("loss=", f.loss), w); err != nil {
+			return usage("--loss: %w", err)
 		}
-		return nil
-	})
-	return t, err
+	}
+	if f.impair != "" {
+		if err := runtime.ParseWay(f.impair, w); err != nil {
+			return usage("--impair: %w", err)
+		}
+	}
+	return nil
 }
 
 // plan builds the network that a run of so many nodes would have, without guests, to be looked at.
