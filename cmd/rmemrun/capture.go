@@ -61,6 +61,9 @@ func parseCaptureTarget(text string) (captureTarget, error) {
 		if t.link, err = capture.ParseLink(m[2]); err != nil {
 			return t, usage("--capture=%s: %w", text, err)
 		}
+		if captureOption.MatchString(t.file) {
+			return t, usage("--capture=%s: link= is given once", text)
+		}
 	}
 	if t.file == "" {
 		return t, usage("--capture=%s: no file is named", text)

@@ -38,7 +38,7 @@ func TestParseCaptureTarget(t *testing.T) {
 			t.Errorf("%s: %+v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", ":link=erf", "a:link=", "a:link=ERF", "a:link=123", "a:form=erf", "a:link=erf:link=x"} {
+	for _, text := range []string{"", ":link=erf", "a:link=", "a:link=ERF", "a:link=123", "a:form=erf", "a:link=erf:link=x", "a:link=erf:link=user0", "a:link=user0:link=user0", "a:link=x:link=erf"} {
 		got, err := parseCaptureTarget(text)
 		var s *statusError
 		if !errors.As(err, &s) || s.status != statusUsage {
