@@ -48,6 +48,7 @@
 // No code of the segment's owner runs, unless an operation says notify: then, after
 // the data were deposited, [Space.Wait] returns. Notifications of one circuit that nobody has waited for are merged,
 // and never lost; they are waited for in the order in which the first of each came.
+// A wait ends with EDOWN when all other nodes are down, or could not be reached for [Config].Silence ([Node.PeerReachable]).
 //
 // # Blocks
 //

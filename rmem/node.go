@@ -21,7 +21,8 @@ type Config struct {
 	Clock     atm.Clock    // nil: the real time
 
 	// Silence is how long a node may leave what it is asked unanswered, however often it is asked, until all that waits for the
-	// answer ends with EDOWN. 0: DefaultSilence.
+	// answer ends with EDOWN; and how long the network may have no way to any other node, until all that waits for a notification does.
+	// 0: DefaultSilence.
 	Silence time.Duration
 
 	// Random is where the keys and the first sequence numbers of circuits are drawn from, by one goroutine at a time. nil: the operating system.
@@ -47,7 +48,7 @@ type Node struct {
 	peers     []atomic.Pointer[peer] // made when first needed
 	dropped   [ReasonCount]atomic.Uint64
 	shut      atomic.Bool
-	gone      atomic.Int64 // how many other nodes are down
+	gone      atomic.Int64 // how many other nodes are down, or silent
 
 	mu         sync.Mutex // guards what follows; never held while the network or the directory is called
 	down       []bool
@@ -58,6 +59,9 @@ type Node struct {
 	spaces     map[*Space]struct{}
 	calls      map[uint32]*calling // by id: control messages that are not answered
 	lastCall   uint32
+
+	unreachable map[int]unreachable // nodes that are not down
+	patience    timer               // until one of them counts as silent
 }
 
 // An export is a number for a segment, and how often it was used.
@@ -84,6 +88,8 @@ func New(cfg Config) *Node {
 		targets:    make(map[*target]struct{}),
 		spaces:     make(map[*Space]struct{}),
 		calls:      make(map[uint32]*calling),
+
+		unreachable: make(map[int]unreachable),
 	}
 	if n.log == nil {
 		n.log = hclog.NewNullLogger()
@@ -97,6 +103,7 @@ func New(cfg Config) *Node {
 	if n.silence == 0 {
 		n.silence = DefaultSilence
 	}
+	n.patience = timer{clock: n.clock, expire: n.losePatience}
 	return n
 }
 
@@ -138,6 +145,9 @@ func (n *Node) PeerDown(number int) {
 		n.mu.Unlock()
 		return
 	}
+	if u, ok := n.unreachable[number]; ok {
+		n.forgetUnreachable(number, u)
+	}
 	n.down[number] = true
 	n.gone.Add(1)
 	var initiators []*initiator
@@ -175,13 +185,11 @@ func (n *Node) PeerDown(number int) {
 		c.replied(nil, EDOWN)
 	}
 	if n.alone() {
-		for _, s := range segments {
-			s.deserted()
-		}
+		desert(segments)
 	}
 }
 
-// alone reports whether all other nodes are down. A node that never had others is
+// alone reports whether all other nodes are down, or silent. A node that never had others is
 // not alone: its threads have each other.
 func (n *Node) alone() bool {
 	return len(n.down) > 1 && int(n.gone.Load()) == len(n.down)-1
@@ -219,6 +227,8 @@ func (n *Node) Close() {
 	for _, c := range calls {
 		c.timer.stop()
 	}
+	clear(n.unreachable)
+	n.patience.stop()
 	n.mu.Unlock()
 	for _, c := range calls {
 		c.replied(nil, EDOWN)

@@ -248,15 +248,23 @@ func (f *fabric) all(do func(*circuit)) {
 	}
 }
 
-// move leads circuits that are broken on another way, if there is one, and says how many it moved and how many stay broken. f.mu is held.
-func (f *fabric) move() (moved, stranded int) {
+// move leads circuits that are broken on another way, if there is one, and says how many it moved, how many stay broken, and which nodes can
+// therefore not talk to each other: the pairs, the lower number first. f.mu is held.
+func (f *fabric) move() (moved, stranded int, apart map[[2]int]bool) {
+	apart = map[[2]int]bool{}
+	strand := func(c *circuit) {
+		stranded++
+		if c.control {
+			apart[[2]int{c.ends[0].id, c.ends[1].id}] = true
+		}
+	}
 	f.all(func(c *circuit) {
 		if !c.broken() {
 			return
 		}
 		cables, ok := f.way(c.ends[0], c.ends[1], false)
 		if !ok {
-			stranded++
+			strand(c)
 			return
 		}
 		old := c.hops
@@ -265,7 +273,7 @@ func (f *fabric) move() (moved, stranded int) {
 			moved++
 			return
 		}
-		stranded++
+		strand(c)
 		cables = cables[:0] // back where it was: there were VCs for it, and there are
 		for _, h := range old {
 			cables = append(cables, h.cable)
@@ -274,5 +282,5 @@ func (f *fabric) move() (moved, stranded int) {
 			f.log.Error("a circuit is lost", "from", c.ends[0].id, "to", c.ends[1].id, "error", err)
 		}
 	})
-	return moved, stranded
+	return moved, stranded, apart
 }

@@ -248,3 +248,55 @@ func TestPathEndDamagedHeader(t *testing.T) {
 		t.Errorf("a cell with a damaged header was not passed on")
 	}
 }
+
+// Who waits for a notification has no traffic to notice silence by: it is told EDOWN when the network has had no way to any other node for
+// the time of silence, and not where there is another way, where the link is repaired in time, or to a third node.
+func TestWaitOverDeadLink(t *testing.T) {
+	const failed = 1500 * time.Millisecond
+	for _, c := range []struct {
+		name, word string
+		nodes      int
+		cut        []atm.Outage
+		silent     []atm.Outage
+		from, to   time.Duration // the wait ends between; 0: it does not
+	}{
+		{"cut for ever", "line", 2, []atm.Outage{{From: failed, To: atm.Forever}}, nil, failed + rmem.DefaultSilence, failed + rmem.DefaultSilence + time.Second},
+		{"silent for ever", "line", 2, nil, []atm.Outage{{From: failed, To: atm.Forever}}, failed + rmem.DefaultSilence, failed + rmem.DefaultSilence + 5*time.Second},
+		{"cut for 9 s", "line", 2, []atm.Outage{{From: failed, To: failed + 9*time.Second}}, nil, 0, 0},
+		{"another way", "ring", 3, []atm.Outage{{From: failed, To: atm.Forever}}, nil, 0, 0},
+		{"a third node", "line", 3, []atm.Outage{{From: failed, To: atm.Forever}}, nil, 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			top, err := BuiltinTopology(c.word, c.nodes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range top.Links {
+				if l := &top.Links[i]; l.Name == "s0-s1" {
+					l.Ways[0].Cuts, l.Ways[0].Impairment.Outages = c.cut, c.silent
+				}
+			}
+			s := simulate(t, top, 0, nil)
+			defer s.close()
+			n := rmem.New(rmem.Config{ID: 1, Nodes: c.nodes, Network: s.ports[1], Directory: newDirectory(c.nodes), Clock: s.clock})
+			s.attach(1, n)
+			space := n.NewSpace()
+			seg, e := space.Export("seg", make([]byte, 64), rmem.Write)
+			if e != rmem.OK {
+				t.Fatal(e)
+			}
+			var o rmem.Operation
+			space.Wait(&o, seg)
+			for now := time.Duration(0); !o.Done() && now < time.Minute; now += 100 * time.Millisecond {
+				s.clock.Run(now)
+			}
+			now := s.clock.Now()
+			switch {
+			case c.to == 0 && o.Done():
+				t.Errorf("it has ended with %v at %v", o.Result(), now)
+			case c.to > 0 && (!o.Done() || o.Result() != rmem.EDOWN || now < c.from || now > c.to):
+				t.Errorf("done: %v, %v at %v, want EDOWN from %v to %v", o.Done(), o.Result(), now, c.from, c.to)
+			}
+		})
+	}
+}

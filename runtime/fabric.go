@@ -47,6 +47,9 @@ type fabric struct {
 	moved    int                 // the version of graph that broken circuits were moved for
 	timers   map[*timer]struct{}
 	closed   bool
+
+	telling sync.Mutex      // over what follows: what nodes are told is in the order in which it happened. Before mu and the nodes' locks
+	apart   map[[2]int]bool // pairs of nodes, the lower number first, that have no way to each other
 }
 
 // A timer is something that the fabric has to do later.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"rmemrun/atm"
+	"rmemrun/rmem"
 )
 
 // start begins with what is planned to happen to links. The fabric's clock is at the beginning of the job.
@@ -85,14 +86,17 @@ func (f *fabric) look(c *cable, i int) {
 
 // reroute moves the circuits that are broken and need not be, because of a change in direction i of a cable.
 func (f *fabric) reroute(c *cable, i int) {
+	f.telling.Lock()
+	defer f.telling.Unlock()
 	f.mu.Lock()
 	if f.moved == f.graph.version {
 		f.mu.Unlock()
 		return
 	}
 	f.moved = f.graph.version
-	moved, stranded := f.move()
+	moved, stranded, apart := f.move()
 	f.mu.Unlock()
+	f.tell(apart)
 	if moved == 0 && stranded == 0 {
 		return
 	}
@@ -103,6 +107,36 @@ func (f *fabric) reroute(c *cable, i int) {
 		f.log.Warn(fmt.Sprintf("%d circuits are broken: there is no other way for them", stranded))
 	}
 	f.emit(c, i, &LinkEvent{What: LinkRerouted, Moved: moved, Stranded: stranded})
+}
+
+// An informed receiver wants to know which nodes the network can reach.
+type informed interface {
+	// PeerReachable tells that there is a way to a node, or none.
+	PeerReachable(node int, yes bool)
+}
+
+var _ informed = (*rmem.Node)(nil)
+
+// tell tells nodes what has changed, given the pairs that have no way to each other now. f.telling is held.
+func (f *fabric) tell(apart map[[2]int]bool) {
+	change := func(pair [2]int, reachable bool) {
+		for end, id := range pair {
+			if n, ok := f.ports[id].node.(informed); ok {
+				n.PeerReachable(pair[1-end], reachable)
+			}
+		}
+	}
+	for pair := range f.apart {
+		if !apart[pair] {
+			change(pair, true)
+		}
+	}
+	for pair := range apart {
+		if !f.apart[pair] {
+			change(pair, false)
+		}
+	}
+	f.apart = apart
 }
 
 // behind gives the circuits whose cells come out of a cable in direction i, each with its VC behind that end and what takes cells there.
