@@ -53,10 +53,10 @@ func (f *joinFlags) join(a *app) (*runtime.Join, error) {
 	if f.secret != "" {
 		secret, err := os.ReadFile(f.secret)
 		if err != nil {
-			return nil, fmt.Errorf("read the secret: %w", err)
+			return nil, usage("--secret-file: %w", err)
 		}
 		if j.Secret = bytes.TrimSpace(secret); len(j.Secret) == 0 {
-			return nil, fmt.Errorf("read the secret: there is none in %s", f.secret)
+			return nil, usage("--secret-file: there is no secret in %s", f.secret)
 		}
 	}
 	return j, nil

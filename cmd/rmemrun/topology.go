@@ -39,6 +39,9 @@ func (f *topologyFlags) set() bool { return f.topology != "" || f.loss != 0 || f
 func (f *topologyFlags) load(nodes int) (t *runtime.Topology, err error) {
 	switch {
 	case f.topology == "":
+		if nodes < 1 || nodes > runtime.MaxNodes {
+			return nil, usage("-n %d: a network has 1 to %d nodes", nodes, runtime.MaxNodes)
+		}
 		t = runtime.DefaultTopology(nodes)
 	case f.file():
 		if t, err = runtime.LoadTopology(f.topology); err != nil && !strings.ContainsAny(f.topology, "./") {
