@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"rmemrun/runtime"
 )
@@ -16,10 +17,13 @@ type topologyFlags struct {
 	seed     uint64
 	loss     float64
 	impair   string
+
+	flags *pflag.FlagSet // that they are among
 }
 
 func (f *topologyFlags) add(c *cobra.Command) {
 	flags := c.Flags()
+	f.flags = flags
 	flags.StringVar(&f.topology, "topology", "", "the network: "+strings.Join(runtime.Builtins(), ", ")+", or a `FILE`")
 	flags.StringVar(&f.impair, "impair", "", "what all links are like: a comma list of `KEY=VALUE`, as in a topology file (loss, delay, rate, cut, ...)")
 	flags.Float64Var(&f.loss, "loss", 0, "the probability that a link loses a cell")
@@ -33,11 +37,17 @@ func (f *topologyFlags) file() bool {
 }
 
 // set reports whether any network was asked for but the default.
-func (f *topologyFlags) set() bool { return f.topology != "" || f.loss != 0 || f.impair != "" }
+func (f *topologyFlags) set() bool {
+	return f.flags.Changed("topology") || f.loss != 0 || f.flags.Changed("impair")
+}
 
 // load makes the topology, of a number of nodes if it is not in a file.
 func (f *topologyFlags) load(nodes int) (t *runtime.Topology, err error) {
 	switch {
+	case f.topology == "" && f.flags.Changed("topology"):
+		return nil, usage("--topology: it is empty; it is %s, or a file", strings.Join(runtime.Builtins(), ", "))
+	case f.impair == "" && f.flags.Changed("impair"):
+		return nil, usage("--impair: it is empty; it is a comma list of KEY=VALUE")
 	case f.topology == "":
 		if nodes < 1 || nodes > runtime.MaxNodes {
 			return nil, usage("-n %d: a network has 1 to %d nodes", nodes, runtime.MaxNodes)
