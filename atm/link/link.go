@@ -1,6 +1,7 @@
 package link
 
 import (
+	"net/netip"
 	"sync/atomic"
 
 	"rmemrun/atm"
@@ -13,6 +14,10 @@ type Link interface {
 
 	// Counters reads the counters.
 	Counters() Counters
+
+	// Local is the address of this end, Peer that of the other; of a stream that has none they are not valid.
+	Local() netip.AddrPort
+	Peer() netip.AddrPort
 
 	// Done is closed when the link has ended: by Close, or because its connection has. Err is then why, nil after Close.
 	Done() <-chan struct{}

@@ -3,6 +3,7 @@ package link
 import (
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -135,6 +136,21 @@ func (l *TCP) Counters() Counters {
 	c := l.count.read()
 	c.Discarded = l.line.Counters().Discarded
 	return c
+}
+
+// Local is the address of this end.
+func (l *TCP) Local() netip.AddrPort { return addrPort(l.conn.LocalAddr()) }
+
+// Peer is the address of the other end.
+func (l *TCP) Peer() netip.AddrPort { return addrPort(l.conn.RemoteAddr()) }
+
+// addrPort is the address of a TCP connection's end, not valid if that is none.
+func addrPort(a net.Addr) netip.AddrPort {
+	if a, ok := a.(*net.TCPAddr); ok {
+		at := a.AddrPort()
+		return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+	}
+	return netip.AddrPort{}
 }
 
 // Done is closed when the link has ended.

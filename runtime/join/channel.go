@@ -256,6 +256,13 @@ func (c *channel) close() bool {
 	return true
 }
 
+// over reports whether the channel has ended.
+func (c *channel) over() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended
+}
+
 var errDrain = errors.New("the peer has not acknowledged the last messages")
 
 // drain waits until all messages are acknowledged, the channel has ended, or it does not matter any more. It is an error if that

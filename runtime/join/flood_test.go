@@ -34,8 +34,8 @@ var (
 	atSwitch = count{"dropped at the switch", func(b *process) uint64 {
 		return b.trunk.sw.Counters(0).Dropped[atm.DropNoRoute]
 	}}
-	damaged = count{"damaged signalling", func(b *process) uint64 { n, _ := b.trunk.Dropped(); return n }}
-	foreign = count{"signalling of nobody", func(b *process) uint64 { _, n := b.trunk.Dropped(); return n }}
+	damaged = count{"damaged signalling", func(b *process) uint64 { return b.trunk.Report().Dropped["damaged-signalling"] }}
+	foreign = count{"signalling of nobody", func(b *process) uint64 { return b.trunk.Report().Dropped["foreign-signalling"] }}
 )
 
 // TestFloods has one process flood the other with a million cells of each kind that is no good, over UDP, and with a tenth of it over TCP. The other's memory stays bounded,

@@ -41,6 +41,13 @@ func (g *gate) Receive(c *atm.Cell) {
 	}
 }
 
+// discarded is how many cells were dropped because too many waited.
+func (g *gate) discarded() uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.dropped
+}
+
 // close closes the gate: an OPEN is about to be sent.
 func (g *gate) close() {
 	g.mu.Lock()

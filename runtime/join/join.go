@@ -192,9 +192,9 @@ func (h *host) warn(from string, version uint16) {
 }
 
 // admitted makes the trunk, when somebody has been admitted on a link.
-func (h *host) admitted(l link.Link, hall *hall) *Trunk {
+func (h *host) admitted(form string, l link.Link, hall *hall) *Trunk {
 	t := newTrunk(h.cfg, false, h.cfg.Nodes, int(h.guest.nodes), h.guest.cookie)
-	t.over(l)
+	t.over(form, l)
 	hall.trunk.Store(t)
 	t.welcome(h.guest.nonce)
 	return t
@@ -229,7 +229,7 @@ func Listen(ctx context.Context, cfg Config) (*Trunk, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h.admitted(l, hall), nil
+	return h.admitted(a.form, l, hall), nil
 }
 
 func (h *host) listening(addr string) {
@@ -321,13 +321,13 @@ func (h *host) candidate(ctx context.Context, conn net.Conn) *Trunk {
 			l.Receive(c)
 			continue
 		case <-admitted:
-			return h.admitted(l, hall)
+			return h.admitted("tcp", l, hall)
 		case <-l.Done():
 		case <-late.C:
 		case <-ctx.Done():
 			select {
 			case <-admitted: // in the same moment
-				return h.admitted(l, hall)
+				return h.admitted("tcp", l, hall)
 			default:
 			}
 		}
@@ -406,7 +406,7 @@ func Dial(ctx context.Context, cfg Config) (*Trunk, error) {
 		}
 		l = udp
 	}
-	t, err := greet(ctx, &cfg, l, hall, heard)
+	t, err := greet(ctx, &cfg, a.form, l, hall, heard)
 	if err != nil {
 		_ = l.Close()
 		return fail(err)
@@ -431,7 +431,7 @@ func dialTCP(ctx context.Context, addr string) (net.Conn, error) {
 }
 
 // greet greets the listener.
-func greet(ctx context.Context, cfg *Config, l link.Link, hall *hall, heard <-chan greeting) (*Trunk, error) {
+func greet(ctx context.Context, cfg *Config, form string, l link.Link, hall *hall, heard <-chan greeting) (*Trunk, error) {
 	var random [8]byte
 	_, _ = rand.Read(random[:]) // never fails
 	mine := greeting{version: Version, kind: hello, nodes: uint16(cfg.Nodes), nonce: binary.BigEndian.Uint64(random[:])}
@@ -463,7 +463,7 @@ func greet(ctx context.Context, cfg *Config, l link.Link, hall *hall, heard <-ch
 						return nil, fmt.Errorf("%w: %d here and %d there", ErrNodes, cfg.Nodes, g.nodes)
 					}
 					t := newTrunk(cfg, true, cfg.Nodes, int(g.nodes), g.cookie)
-					t.over(l)
+					t.over(form, l)
 					hall.trunk.Store(t)
 					return t, nil
 				}

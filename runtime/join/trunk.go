@@ -47,6 +47,7 @@ type Trunk struct {
 	count   int
 	peers   int // nodes there
 
+	form string // of the link: "udp", "bare", "tcp"
 	link link.Link
 	sw   *atm.Switch // port 0 is the gate to the link, port 1+i that of node first+i
 	gate gate
@@ -57,7 +58,7 @@ type Trunk struct {
 	cell      atm.Cell
 
 	incoming *atm.Reassembler // the link's goroutine's
-	damaged  atomic.Uint64    // see Dropped
+	damaged  atomic.Uint64    // see Report
 	foreign  atomic.Uint64
 	channel  *channel
 	started  atomic.Bool
@@ -147,8 +148,8 @@ func (t *Trunk) isPeers(node int) bool { return node >= t.peerFirst() && node < 
 // Link is the link that the trunk goes over.
 func (t *Trunk) Link() link.Link { return t.link }
 
-// over makes l the link that the trunk goes over, before anything else.
-func (t *Trunk) over(l link.Link) { t.link, t.gate.link = l, l }
+// over makes l, a link of that form, the link that the trunk goes over, before anything else.
+func (t *Trunk) over(form string, l link.Link) { t.form, t.link, t.gate.link = form, l, l }
 
 // Switch is the switch between the link, its port 0, and the nodes of this process in their order.
 func (t *Trunk) Switch() *atm.Switch { return t.sw }
@@ -238,10 +239,6 @@ func (t *Trunk) signalling(c *atm.Cell) {
 		}
 	}
 }
-
-// Dropped is how many cells and PDUs of the signalling VC were discarded because they were damaged, and how many PDUs because they were no frame or
-// greeting of this session.
-func (t *Trunk) Dropped() (damaged, foreign uint64) { return t.damaged.Load(), t.foreign.Load() }
 
 // welcome tells the caller that he is in.
 func (t *Trunk) welcome(nonce uint64) {
@@ -387,5 +384,10 @@ func (t *Trunk) Close() error {
 	}
 	close(t.closing)
 	t.watching.Wait()
-	return t.link.Close()
+	err := t.link.Close()
+	t.log.Info("the link to the other rmemrun has ended", t.Report().log()...)
+	if n := t.link.Counters().Strangers; n > 0 {
+		t.log.Warn("datagrams of strangers came to the link to the other rmemrun, and were dropped", "datagrams", n, "at", t.link.Local())
+	}
+	return err
 }

@@ -244,11 +244,17 @@ func join(t testing.TB, form string, here, there int) (a, b *process) {
 // joinBy is join with a caller who calls the address that by makes of the listener's.
 func joinBy(t testing.TB, form string, here, there int, by func(addr string) string) (a, b *process) {
 	t.Helper()
+	return joinLogged(t, form, here, there, by, hclog.NewNullLogger())
+}
+
+// joinLogged is joinBy with a log for the listener.
+func joinLogged(t testing.TB, form string, here, there int, by func(addr string) string, log hclog.Logger) (a, b *process) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	at := make(chan string, 1)
 	cfg := config(form+"://127.0.0.1:0", here)
-	cfg.Listening = func(addr string) { at <- addr }
+	cfg.Listening, cfg.Log = func(addr string) { at <- addr }, log
 	listened := make(chan error, 1)
 	var listener *Trunk
 	go func() {
