@@ -125,6 +125,9 @@ func TestParseTopologyRefuses(t *testing.T) {
 		{"nodes: [a, b]\nlinks: [{ends: [a, b], loss: nan}]", `"nan" is not a probability`},
 		{"nodes: [a, b]\nlinks: [{ends: [a, b], drop: 0}]", `t:2:30: the number 0 is not the number of a cell`},
 		{"nodes: [a, b]\nlinks: [{ends: [a, b], reorder: 0.1}]", "reordering needs the delay"},
+		{"nodes: [a, b]\nlinks: [{ends: [a, b], reorder-delay: 1ms}]", "t:2:39: reorder-delay is given without reorder"},
+		{"nodes: [a, b]\nlinks: [{ends: [a, b], forward: {reorder: 0.1}, backward: {reorder-delay: 1ms}}]", "t:2:75: reorder-delay is given without reorder"},
+		{"nodes: [a, b]\nlinks: [{ends: [a, b], burst: {leave: 0.5, loss: 1}}]", "t:2:31: burst has no enter"},
 		{"nodes: [a, b]\nlinks: [{ends: [a, b], queue: {size: 0}}]", `t:2:38: the number 0 is not a number of cells`},
 		{"nodes: [a, b]\nlinks: [{ends: [a, b], queue: {size: 4, epd: 5}}]", "the EPD threshold 5 is not between 0 and the queue's 4"},
 		{"nodes: [a, b]\nlinks: [{ends: [a, b], queue: {length: 4}}]", `t:2:32: queue has no key "length"; there is clp, efci, epd, ppd, size`},
@@ -188,9 +191,33 @@ func TestParseWay(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
-	for _, text := range []string{"loss", "loss=2", "lost=1", "loss=0.1}", "delay=2h", "loss=0.1\nnodes: 1", "[", "---", "a: &a"} {
+	for _, text := range []string{"loss", "loss=2", "lost=1", "loss=0.1}", "delay=2h", "reorder-delay=1ms", "burst={leave=1}", "loss=0.1\nnodes: 1", "[", "---", "a: &a"} {
 		if err := ParseWay(text, &got); err == nil {
 			t.Errorf("%q was taken", text)
+		}
+	}
+}
+
+// A burst loses all cells unless it says how many; a link may have half of what reordering needs from the defaults.
+func TestParseTopologyImpairments(t *testing.T) {
+	const ms = time.Millisecond
+	for _, c := range []struct {
+		text string
+		want atm.Impairment // of the first direction
+	}{
+		{"links: [{ends: [a, b], burst: {enter: 0.1, leave: 0.5}}]", atm.Impairment{Burst: atm.Burst{Enter: 0.1, Leave: 0.5, Loss: 1}}},
+		{"links: [{ends: [a, b], burst: {enter: 0.1, loss: 0.5}}]", atm.Impairment{Burst: atm.Burst{Enter: 0.1, Loss: 0.5}}},
+		{"links: [{ends: [a, b], burst: {enter: 0.1, loss: 0}}]", atm.Impairment{Burst: atm.Burst{Enter: 0.1}}},
+		{"defaults: {burst: {enter: 0.1, loss: 0.5}}\nlinks: [{ends: [a, b], burst: {leave: 0.2}}]", atm.Impairment{Burst: atm.Burst{Enter: 0.1, Leave: 0.2, Loss: 0.5}}},
+		{"defaults: {reorder-delay: 1ms}\nlinks: [{ends: [a, b], reorder: 0.1}]", atm.Impairment{Reorder: 0.1, ReorderDelay: ms}},
+		{"defaults: {reorder: 0.1, reorder-delay: 1ms}\nlinks: [{ends: [a, b], reorder: 0}]", atm.Impairment{ReorderDelay: ms}},
+		{"links: [{ends: [a, b], reorder-delay: 1ms, forward: {reorder: 0.1}}]", atm.Impairment{Reorder: 0.1, ReorderDelay: ms}},
+	} {
+		got, err := ParseTopology("t", []byte("nodes: [a, b]\n"+c.text))
+		if err != nil {
+			t.Errorf("%s: %v", c.text, err)
+		} else if diff := cmp.Diff(c.want, got.Links[0].Ways[0].Impairment); diff != "" {
+			t.Errorf("%s: -want +got\n%s", c.text, diff)
 		}
 	}
 }

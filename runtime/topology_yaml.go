@@ -85,6 +85,7 @@ func ParseWay(text string, w *Way) error {
 	root := r.parse([]byte("{" + strings.ReplaceAll(text, "=", ": ") + "}"))
 	if root != nil {
 		r.mapping(root, "a link", r.wayKeys(w))
+		r.checkDelay(root, *w)
 	}
 	if len(r.errs) == 0 {
 		if _, err := atm.NewLine(nowhere{}, w.config("", atm.NewSimClock(), 0)); err != nil {
@@ -305,8 +306,10 @@ func (r *topologyReader) link(n *yaml.Node, i int, common Way) Link {
 		l.Ways[way] = common
 		if ways[way] != nil {
 			r.mapping(ways[way], name, r.wayKeys(&l.Ways[way]))
+			r.checkDelay(ways[way], l.Ways[way])
 		}
 	}
+	r.checkDelay(n, l.Ways[0], l.Ways[1])
 	switch {
 	case ends == nil:
 		r.fail(n, "a link needs ends: the two places that it joins")
@@ -387,12 +390,8 @@ func (r *topologyReader) wayKeys(w *Way) keys {
 				},
 			})
 		},
-		"loss": r.probability(&m.Loss),
-		"burst": func(n *yaml.Node) {
-			r.mapping(n, "burst", keys{
-				"enter": r.probability(&m.Burst.Enter), "leave": r.probability(&m.Burst.Leave), "loss": r.probability(&m.Burst.Loss),
-			})
-		},
+		"loss":           r.probability(&m.Loss),
+		"burst":          func(n *yaml.Node) { r.burst(n, &m.Burst) },
 		"drop":           func(n *yaml.Node) { r.drop(n, &m.Drop) },
 		"header-errors":  r.probability(&m.HeaderErrors),
 		"payload-errors": r.probability(&m.PayloadErrors),
@@ -404,6 +403,37 @@ func (r *topologyReader) wayKeys(w *Way) keys {
 		"cut":            func(n *yaml.Node) { r.times(n, "cut", &w.Cuts) },
 		"silent":         func(n *yaml.Node) { r.times(n, "silent", &m.Outages) },
 	}
+}
+
+// burst reads a Gilbert-Elliott model. Unless it says what is lost in the bad state, everything is (E. N. Gilbert, 1960).
+func (r *topologyReader) burst(n *yaml.Node, b *atm.Burst) {
+	if *b == (atm.Burst{}) {
+		b.Loss = 1
+	}
+	errs := len(r.errs)
+	r.mapping(n, "burst", keys{"enter": r.probability(&b.Enter), "leave": r.probability(&b.Leave), "loss": r.probability(&b.Loss)})
+	if len(r.errs) == errs && b.Enter == 0 && value(n, "enter") == nil {
+		r.fail(n, "burst has no enter, the probability to enter the bad state, so that it would never lose a cell")
+	}
+}
+
+// value is that of a key of a mapping; nil: it has none.
+func value(n *yaml.Node, key string) *yaml.Node {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return nil
+}
+
+// checkDelay finds a delay of reordering where nothing is reordered: in a mapping that says what ways are like.
+func (r *topologyReader) checkDelay(n *yaml.Node, ways ...Way) {
+	delay := value(n, "reorder-delay")
+	if delay == nil || value(n, "reorder") != nil || slices.ContainsFunc(ways, func(w Way) bool { return w.Impairment.Reorder > 0 }) {
+		return
+	}
+	r.fail(delay, "reorder-delay is given without reorder, the probability that a cell is held up for so long")
 }
 
 // rate reads the name of a rate, or a number of cells a second.
