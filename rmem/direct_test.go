@@ -479,15 +479,22 @@ func TestDirectTake(t *testing.T) {
 func TestDirectTakesNothingWithoutRights(t *testing.T) {
 	data := make([]byte, MaxCell)
 	for name, c := range map[string]struct {
-		rights Rights
-		revoke bool
-	}{"no right": {rights: Read | Atomic}, "revoked": {rights: access, revoke: true}} {
+		rights  Rights
+		revoke  bool
+		release bool
+	}{"no right": {rights: Read | Atomic}, "revoked": {rights: access, revoke: true}, "released": {rights: access, release: true}} {
 		p := newPair(t, 4096, c.rights)
 		b := newBypass(t, p.a, p.d, p.f.nodes[1])
 		if c.revoke {
 			if e := p.b.Revoke(p.seg); e != OK {
 				t.Fatal(e)
 			}
+		}
+		if c.release {
+			if e, _ := do(func(o *Operation) { p.a.Release(o, p.d) }); e != OK {
+				t.Fatal(e)
+			}
+			b.x.failed.Store(false) // the target knows, too
 		}
 		b.x.Begin()
 		if taken, _ := b.x.Take(0, opWord(OpWrite, false, 0), data, &b.reply); taken {
