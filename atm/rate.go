@@ -45,5 +45,5 @@ func cellTime(rate float64) (ps int64, err error) {
 	if t := 1e12 / rate; rate > 0 && t <= maxCellTime && t >= 1 {
 		return int64(math.Round(t)), nil
 	}
-	return 0, fmt.Errorf("a rate of %v cells/s is not possible, give one cell an hour to 10^12 cells a second, or 0 for unlimited", rate)
+	return 0, fmt.Errorf("a rate of %v cells/s is not possible, give one cell an hour to 10^12 cells a second, or unlimited", rate)
 }

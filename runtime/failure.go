@@ -3,6 +3,7 @@ package runtime
 import (
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"rmemrun/atm"
@@ -191,7 +192,23 @@ func (f *fabric) setLink(name string, down bool) error {
 		f.cut(c, 1, down)
 		return nil
 	}
-	return fmt.Errorf("there is no link %s", name)
+	return fmt.Errorf("there is no link %s; %s", name, f.linkNames())
+}
+
+// linkNames says which links there are, in words; not all of very many.
+func (f *fabric) linkNames() string {
+	const most = 16
+	var names []string
+	for _, l := range f.topology.Links {
+		names = append(names, l.Name)
+	}
+	switch more := len(names) - most; {
+	case len(names) == 0:
+		return "there are none"
+	case more > 0:
+		return fmt.Sprintf("there are %s and %d more", strings.Join(names[:most], ", "), more)
+	}
+	return "there is " + strings.Join(names, ", ")
 }
 
 // A LinkChange says what a LinkEvent tells.

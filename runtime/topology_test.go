@@ -113,6 +113,8 @@ func TestParseTopologyRefuses(t *testing.T) {
 		{"nodes: [a, b]\nlinks: [{ends: [a, b]}, {ends: [a, b]}]", "t:2:25: there are two links a-b; give one another name"},
 		{"nodes: [a, b]\nlinks: [{ends: [a, b], name: 0}]", `t:2:30: a name is expected, and this is the number 0`},
 		{"nodes: [a, b]\nlinks: [{ends: [a, b], rate: 0}]", "t:2:30: a rate of 0 would carry nothing"},
+		{"nodes: [a, b]\nlinks: [{ends: [a, b], rate: 1e-7}]", "give one cell an hour to 10^12 cells a second, or unlimited"},
+		{"nodes: [a, b]\nlinks: [{ends: [a, b]}]\ncontracts: [{pcr: 0}]", "t:3:19: a rate of 0 would let no cell conform"},
 		{"nodes: [a, b]\nlinks: [{ends: [a, b], rate: OC-5}]", `t:2:30: no rate is called "OC-5"`},
 		{"nodes: [a, b]\nlinks: [{ends: [a, b], rate: -1}]", "t:2:30: a rate of -1 is not possible"},
 		{"nodes: [a, b]\nlinks: [{ends: [a, b], rate: .nan}]", "t:2:30: a rate of NaN"},
@@ -194,6 +196,8 @@ func TestParseWay(t *testing.T) {
 	for _, text := range []string{"loss", "loss=2", "lost=1", "loss=0.1}", "delay=2h", "reorder-delay=1ms", "burst={leave=1}", "loss=0.1\nnodes: 1", "[", "---", "a: &a"} {
 		if err := ParseWay(text, &got); err == nil {
 			t.Errorf("%q was taken", text)
+		} else if strings.Contains(err.Error(), `line "`) {
+			t.Errorf("%q: %v: no such line was named", text, err)
 		}
 	}
 }

@@ -89,7 +89,7 @@ func ParseWay(text string, w *Way) error {
 	}
 	if len(r.errs) == 0 {
 		if _, err := atm.NewLine(nowhere{}, w.config("", atm.NewSimClock(), 0)); err != nil {
-			return err
+			return errors.Unwrap(err) // nor does the name of the line, which has none
 		}
 		return nil
 	}
@@ -343,8 +343,8 @@ func (r *topologyReader) contract(n *yaml.Node, i int) (k Contract) {
 		"police": func(n *yaml.Node) {
 			r.word(n, "a conformance definition", len(conformances), func(i int) string { return Conformance(i).String() }, func(i int) { k.Police = Conformance(i) })
 		},
-		"pcr":   func(n *yaml.Node) { r.rate(n, &k.Traffic.PCR) },
-		"scr":   func(n *yaml.Node) { r.rate(n, &k.Traffic.SCR) },
+		"pcr":   func(n *yaml.Node) { r.rate(n, &k.Traffic.PCR, noTraffic) },
+		"scr":   func(n *yaml.Node) { r.rate(n, &k.Traffic.SCR, noTraffic) },
 		"mbs":   r.count(&k.Traffic.MBS),
 		"cdvt":  r.duration(&k.Traffic.CDVT),
 		"shape": r.count(&k.Shape),
@@ -379,7 +379,7 @@ func (r *topologyReader) word(n *yaml.Node, what string, words int, name func(in
 func (r *topologyReader) wayKeys(w *Way) keys {
 	m, q := &w.Impairment, &w.Queueing
 	return keys{
-		"rate":  func(n *yaml.Node) { r.rate(n, &w.Rate) },
+		"rate":  func(n *yaml.Node) { r.rate(n, &w.Rate, noLink) },
 		"delay": r.duration(&w.Delay),
 		"queue": func(n *yaml.Node) {
 			r.mapping(n, "queue", keys{
@@ -436,12 +436,18 @@ func (r *topologyReader) checkDelay(n *yaml.Node, ways ...Way) {
 	r.fail(delay, "reorder-delay is given without reorder, the probability that a cell is held up for so long")
 }
 
-// rate reads the name of a rate, or a number of cells a second.
-func (r *topologyReader) rate(n *yaml.Node, to *float64) {
+// What is wrong with a rate of 0.
+const (
+	noLink    = "a rate of 0 would carry nothing; a link without a limit has the rate unlimited"
+	noTraffic = "a rate of 0 would let no cell conform; give cells a second, or leave it out where there is no such limit"
+)
+
+// rate reads the name of a rate, or a number of cells a second; zero says why that is not 0.
+func (r *topologyReader) rate(n *yaml.Node, to *float64, zero string) {
 	if rate, ok := number(n); ok {
 		switch {
 		case rate == 0:
-			r.fail(n, "a rate of 0 would carry nothing; a link without a limit has the rate unlimited")
+			r.fail(n, "%s", zero)
 		case !(rate > 0 && rate <= math.MaxFloat64):
 			r.fail(n, "a rate of %v is not possible, give a number of cells a second", rate)
 		}

@@ -37,7 +37,12 @@ built as a run with the same --topology and -n would have it.`,
 		Example: `  rmemrun ping --pid 4711 3
   rmemrun ping --topology lab.yaml --from alice bob
   rmemrun ping --topology line -n 8 --impair delay=1ms n7`,
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usage("%d nodes are given, and one is expected: the NODE to reach, by name or number, as in rmemrun ping n1", len(args))
+			}
+			return nil
+		},
 		RunE: func(c *cobra.Command, args []string) error { return a.ping(c, &f, args[0]) },
 	}
 	f.topologyFlags.add(c)
