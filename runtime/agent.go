@@ -126,6 +126,7 @@ func (a *agent) stop() {
 func (a *agent) run() {
 	goruntime.LockOSThread() // for good: the thread ends with the agent
 	defer close(a.ended)
+	defer a.processors.place.close()
 	patience := mostHover
 	last := a.now() // when something was there
 	lingered := lingerTurns
@@ -256,6 +257,7 @@ func (a *agent) rest(charges []*charge) {
 	}
 	if !slices.ContainsFunc(charges, (*charge).due) {
 		a.processors.rested = true
+		a.processors.place.release() // who rings wakes it where he runs, which is fastest
 		a.asleep.Store(true)
 		a.bell.Sleep(dozed, limit)
 		a.asleep.Store(false)

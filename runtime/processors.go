@@ -28,6 +28,7 @@ type processors struct {
 	own     time.Duration // what the agent had used then
 	rested  bool          // it has slept since
 	crowded int           // for so many samples more, there is no processor to be had
+	place   placement
 
 	mu     sync.Mutex // over guests; the agent only tries
 	guests []*usage
@@ -40,6 +41,7 @@ type usage struct {
 	busy [memory]int   // how many processors it used then, and before
 
 	stat   int // its schedstat, see proc(5); -1: not open
+	place  int // its stat; as well
 	waited time.Duration
 }
 
@@ -111,7 +113,7 @@ func available() int {
 
 // add counts a guest, by its process.
 func (p *processors) add(pid func() int) *usage {
-	u := &usage{pid: pid, stat: -1}
+	u := &usage{pid: pid, stat: -1, place: -1}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.guests = append(p.guests, u)
@@ -134,15 +136,26 @@ func (p *processors) consider(now time.Duration) {
 	}
 	p.sampled = now
 	running, waited := 0, time.Duration(0)
+	var taken unix.CPUSet
 	for _, u := range p.guests {
 		running += u.sample(processTime(u.pid()), passed)
 		waited += u.waits()
+		if u.busy[0] > 0 {
+			if cpu := u.runsOn(); cpu >= 0 {
+				taken.Set(cpu)
+			}
+		}
 	}
 	p.mu.Unlock()
 	own := clock(unix.CLOCK_THREAD_CPUTIME_ID)
 	p.crowd(own-p.own, waited, passed)
 	p.own, p.rested = own, false
 	p.decide(running)
+	if p.hover {
+		p.place.avoid(&taken)
+	} else {
+		p.place.release()
+	}
 }
 
 // crowd looks whether processors are to be had, when of the time that has passed the agent has used some, and guests have waited some for theirs.
@@ -157,7 +170,7 @@ func (p *processors) crowd(used, waited, passed time.Duration) {
 
 // decide decides who may spin, while so many processors are used by guests.
 func (p *processors) decide(running int) {
-	if p.crowded > 0 {
+	if p.crowded > 0 && p.poll != PollYes { // who says so knows better
 		running += p.cpus
 	}
 	switch p.poll {
@@ -223,9 +236,11 @@ func (u *usage) waits() time.Duration {
 }
 
 func (u *usage) close() {
-	if u.stat >= 0 {
-		_ = unix.Close(u.stat)
-		u.stat = -1
+	for _, fd := range []*int{&u.stat, &u.place} {
+		if *fd >= 0 {
+			_ = unix.Close(*fd)
+			*fd = -1
+		}
 	}
 }
 
