@@ -44,6 +44,15 @@ func (b *Board) SetPatience(spin, help uint32) {
 // SetFenced says that stubs have to fence before they look whether somebody attends to their rings; see [Barrier].
 func (b *Board) SetFenced() { atomic.StoreUint32(&b.board.fenced, 1) }
 
+// SetNews says whether the guest has to trap when it looks for requests the next time, so that rings can be mapped or unmapped.
+func (b *Board) SetNews(yes bool) {
+	n := uint32(0)
+	if yes {
+		n = 1
+	}
+	atomic.StoreUint32(&b.board.news, n)
+}
+
 // Close gives up the board here. The guest may go on to look at it.
 func (b *Board) Close() { b.file.close() }
 

@@ -117,7 +117,8 @@ type board struct {
 	patience uint32
 	insCount uint32
 	fenced   uint32
-	_        [page - 28]byte
+	news     uint32
+	_        [page - 32]byte
 	ins      [MaxIns]In
 	outs     [MaxOuts]Out
 }

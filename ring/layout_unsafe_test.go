@@ -88,6 +88,7 @@ func TestLayout(t *testing.T) {
 		{"offsetof(struct board, patience)", unsafe.Offsetof(b.patience)},
 		{"offsetof(struct board, ins_count)", unsafe.Offsetof(b.insCount)},
 		{"offsetof(struct board, fenced)", unsafe.Offsetof(b.fenced)},
+		{"offsetof(struct board, news)", unsafe.Offsetof(b.news)},
 		{"offsetof(struct board, ins)", unsafe.Offsetof(b.ins)},
 		{"offsetof(struct board, outs)", unsafe.Offsetof(b.outs)},
 	}

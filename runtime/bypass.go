@@ -182,6 +182,7 @@ func (k *bypasses) provide(g *party) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	g.board = b
+	g.board.SetNews(g.changed.Load())
 	g.setPatience(k.processors.spin.Load())
 	return nil
 }
@@ -294,7 +295,7 @@ func (k *bypasses) attach(c *trap.Call, b *bypass) error {
 	if !x.retired {
 		b.stage = arriving
 		x.arriving = append(x.arriving, b)
-		x.changed.Store(true)
+		x.tell(true)
 	}
 	return nil
 }
@@ -424,11 +425,20 @@ func (b *bypass) broken() {
 	b.direct.Fail()
 }
 
+// tell says that something has arrived or left, or that all of it is dealt with: a guest that looks for requests, and so has no other reason to
+// trap, traps once. k.mu is held.
+func (g *party) tell(news bool) {
+	g.changed.Store(news)
+	if g.board != nil && !g.dead {
+		g.board.SetNews(news)
+	}
+}
+
 // update puts into the exporter's board what has arrived, and frees what has left. It is the exporter that has trapped.
 func (k *bypasses) update(c *trap.Call, sp *space) {
 	g := sp.party
-	g.changed.Store(false)
 	k.mu.Lock()
+	g.tell(false)
 	come, gone, doomed := g.arriving, g.leaving, g.doomed
 	g.arriving, g.leaving, g.doomed = nil, nil, nil
 	for _, b := range come {
@@ -466,7 +476,7 @@ func (p *pair) doom() {
 	for _, g := range []*party{p.importer, p.exporter} {
 		if !g.dead {
 			g.doomed = append(g.doomed, p)
-			g.changed.Store(true)
+			g.tell(true)
 		}
 	}
 	p.Close()
@@ -652,7 +662,7 @@ func (k *bypasses) end(b *bypass) (carried uint64) {
 	case installed:
 		b.in.SetState(rings.Free)
 		x.leaving = append(x.leaving, b)
-		x.changed.Store(true)
+		x.tell(true)
 	case arriving:
 		x.arriving = slices.DeleteFunc(x.arriving, func(y *bypass) bool { return y == b })
 		over = true

@@ -123,7 +123,8 @@ struct board {
 	volatile u32 patience; // turns before help is asked for
 	volatile u32 ins_count;
 	volatile u32 fenced;   // membarrier(2) cannot be used: who looks at attended needs a fence before
-	u8 pad0[4096 - 28];
+	volatile u32 news;     // rings have come or go: whoever looks for requests has to trap once, so that they can be mapped
+	u8 pad0[4096 - 32];
 	struct in ins[MAX_INS];
 	struct out outs[MAX_OUTS];
 };

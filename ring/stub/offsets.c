@@ -103,6 +103,7 @@ void offsets(void)
 	FIELD(board, patience);
 	FIELD(board, ins_count);
 	FIELD(board, fenced);
+	FIELD(board, news);
 	FIELD(board, pad0);
 	FIELD(board, ins);
 	FIELD(board, outs);

@@ -127,7 +127,8 @@ var Layout = []Field{
 	{"board", "patience", 16, 4},
 	{"board", "ins_count", 20, 4},
 	{"board", "fenced", 24, 4},
-	{"board", "pad0", 28, 4068},
+	{"board", "news", 28, 4},
+	{"board", "pad0", 32, 4064},
 	{"board", "ins", 4096, 32768},
 	{"board", "outs", 36864, 786432},
 	{"frame", "", 0, 200},
@@ -166,6 +167,6 @@ var entries = [...]uint32{
 	decode.Swap:   0x01730,
 	decode.Fence:  0x01750,
 	decode.Poll:   0x01880,
-	decode.Wait:   0x01990,
+	decode.Wait:   0x019b0,
 	decode.Write:  0x0a00,
 }

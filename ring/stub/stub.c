@@ -153,6 +153,8 @@ HIDDEN int stub_poll(struct frame *f, const struct site *s)
 {
 	enum { LOOKS = 4 };
 	const struct board *b = s->board;
+	if (UNLIKELY(b->news))
+		return SLOW;
 	for (u32 i = 0; i < b->ins_count && i < MAX_INS; i++)
 		if (b->ins[i].state == OUT_LIVE)
 			b->ins[i].replies->polled++;
@@ -209,7 +211,7 @@ HIDDEN int stub_wait(struct frame *f, const struct site *s)
 	const struct board *b = s->board;
 	int timeout = f->r[s->a];
 	struct waiter w = {f->r[s->p], (u8 *)f->r[s->v]};
-	if (((u64)w.event ^ (u64)(w.event + EVENT_SIZE - 1)) >= PAGE || !possible(b, w.segment, 0))
+	if (b->news || ((u64)w.event ^ (u64)(w.event + EVENT_SIZE - 1)) >= PAGE || !possible(b, w.segment, 0))
 		return SLOW;
 	probe(w.event);
 	int r = 0;
