@@ -135,7 +135,7 @@ func (o *oamEnds) close() {
 	}
 }
 
-// A Hop is a place on the way of a circuit, and what has come of a loopback to it.
+// A Hop is a place on the way of a circuit, and what has come of loopbacks to it.
 type Hop struct {
 	Name     string        `json:"name"` // of a switch or a node
 	Link     string        `json:"link"` // by which cells come to it
@@ -143,6 +143,7 @@ type Hop struct {
 	VCI      uint16        `json:"vci"`
 	Answered bool          `json:"answered"` // false: no answer came in time, or the loopback was not asked for
 	Took     time.Duration `json:"took_ns"`  // from the request to the answer
+	Lost     int           `json:"lost"`     // requests before that without an answer
 }
 
 // hops are the places on the control circuit from one node to another.
@@ -178,8 +179,11 @@ func (f *fabric) hops(from, to int) ([]Hop, error) {
 	return hops, nil
 }
 
-// ping asks every place on the way from one node to another for a loopback, all at once, and returns when all have answered, or after the
-// timeout, LoopbackWait at most.
+// loopbacks is how often ping asks a place that does not answer, within its timeout: cells may be lost.
+const loopbacks = 20
+
+// ping asks every place on the way from one node to another for a loopback, and those that have not answered again and again. It returns when
+// all have answered, or after the timeout, LoopbackWait at most.
 func (f *fabric) ping(from, to int, timeout time.Duration) ([]Hop, error) {
 	hops, err := f.hops(from, to)
 	if err != nil {
@@ -190,26 +194,47 @@ func (f *fabric) ping(from, to int, timeout time.Duration) ([]Hop, error) {
 		return nil, fmt.Errorf("the network is closed")
 	}
 	type answer struct {
-		hop int
+		hop, lost int
 		atm.LoopbackResult
 	}
-	answers := make(chan answer, len(hops)) // so that late ones wait for nobody
-	asked := 0
-	for i, h := range hops {
-		if err := end.Loopback(locationID(h.Name), true, func(r atm.LoopbackResult) { answers <- answer{i, r} }); err != nil {
-			return nil, err
+	answers := make(chan answer, loopbacks*len(hops)) // so that late ones wait for nobody
+	ask := func(round int) error {
+		for i := range hops {
+			h := &hops[i]
+			if h.Answered {
+				continue
+			}
+			lost := h.Lost
+			err := end.Loopback(locationID(h.Name), true, func(r atm.LoopbackResult) { answers <- answer{i, lost, r} })
+			switch {
+			case err == nil:
+				h.Lost++ // until it answers
+			case round == 0:
+				return err
+			}
 		}
-		asked++
+		return nil
 	}
-	over := make(chan struct{})
-	stop := f.clock.AfterFunc(timeout, func() { close(over) })
-	defer stop()
-	for range asked {
+	rounds := make(chan int, loopbacks)
+	for round := range loopbacks {
+		stop := f.clock.AfterFunc(time.Duration(round+1)*timeout/loopbacks, func() { rounds <- round + 1 })
+		defer stop()
+	}
+	if err := ask(0); err != nil {
+		return nil, err
+	}
+	for waiting := len(hops); waiting > 0; {
 		select {
 		case a := <-answers:
-			hops[a.hop].Answered, hops[a.hop].Took = a.Answered, a.Took
-		case <-over:
-			return hops, nil
+			if h := &hops[a.hop]; a.Answered && !h.Answered {
+				h.Answered, h.Took, h.Lost = true, a.Took, a.lost
+				waiting--
+			}
+		case round := <-rounds:
+			if round == loopbacks {
+				return hops, nil
+			}
+			_ = ask(round) // what cannot be asked now is asked later
 		}
 	}
 	return hops, nil

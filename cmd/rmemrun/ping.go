@@ -29,8 +29,9 @@ func (a *app) pingCommand() *cobra.Command {
 		Use:   "ping NODE",
 		Short: "Find out by OAM loopback which hop on the way to a node is dead",
 		Long: `Send an OAM loopback cell (ITU-T I.610) to each switch on the way to NODE, and to NODE
-itself, and print how long each took to answer. NODE is a name or a number. The status is 1 if
-NODE does not answer; the first hop that does not is dead, or the link to it is.
+itself, and print how long each took to answer. Who does not answer is asked again, 20 times within
+the timeout, and where cells were lost, it says how many. NODE is a name or a number. The status is 1 if
+NODE does not answer; the hop behind the last that does is dead, or the link to it is.
 
 With --pid it is the network of a running rmemrun of your own. Without, one is
 built as a run with the same --topology and -n would have it.`,
@@ -92,29 +93,74 @@ func (a *app) ping(c *cobra.Command, f *pingFlags, to string) error {
 	} else if err := printHops(a, hops); err != nil {
 		return err
 	}
-	if last := len(hops) - 1; !hops[last].Answered {
-		for i, h := range hops {
-			if !h.Answered {
-				return failed("%s does not answer: hop %d is dead, %s or the link %s to it", hops[last].Name, i+1, h.Name, h.Link)
-			}
-		}
+	if text := verdict(hops); text != "" {
+		return failed("%s", text)
 	}
 	return nil
 }
 
-// printHops prints a table of the hops.
+// lastAlive is the last hop that has answered, -1 if none has. All before it are alive, too, whether they have answered or not.
+func lastAlive(hops []runtime.Hop) int {
+	for i := len(hops) - 1; i >= 0; i-- {
+		if hops[i].Answered {
+			return i
+		}
+	}
+	return -1
+}
+
+// verdict says why the last hop does not answer; "" if it does.
+func verdict(hops []runtime.Hop) string {
+	end, alive := len(hops)-1, lastAlive(hops)
+	if alive == end {
+		return ""
+	}
+	dead := hops[alive+1]
+	text := fmt.Sprintf("%s does not answer: hop %d is dead, %s or the link %s to it", hops[end].Name, alive+2, dead.Name, dead.Link)
+	if lost, asked := lostOf(hops[:alive+1]); lost > 0 {
+		text += fmt.Sprintf("; or it loses too much, as the way before it is lossy: %d of %d requests were lost", lost, asked)
+	}
+	return text
+}
+
+// lostOf is how many loopback requests to hops that are alive were lost, they or the answers, and how many there were.
+func lostOf(hops []runtime.Hop) (lost, asked int) {
+	for _, h := range hops {
+		lost += h.Lost
+		asked += h.Lost
+		if h.Answered {
+			asked++
+		}
+	}
+	return lost, asked
+}
+
+// printHops prints a table of the hops, and below it that the way loses cells, if it does.
 func printHops(a *app, hops []runtime.Hop) error {
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "hop\tplace\tby link\tVPI/VCI\tround trip")
+	alive := lastAlive(hops)
+	lost, asked := lostOf(hops[:alive+1])
+	title := "hop\tplace\tby link\tVPI/VCI\tround trip"
+	if lost > 0 {
+		title += "\tlost"
+	}
+	fmt.Fprintln(t, title)
 	for i, h := range hops {
 		took := "no answer"
 		if h.Answered {
 			took = format(h.Took)
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%d/%d\t%s\n", i+1, h.Name, h.Link, h.VPI, h.VCI, took)
+		fmt.Fprintf(t, "%d\t%s\t%s\t%d/%d\t%s", i+1, h.Name, h.Link, h.VPI, h.VCI, took)
+		if lost > 0 {
+			fmt.Fprintf(t, "\t%d", h.Lost)
+		}
+		fmt.Fprintln(t)
 	}
 	_ = t.Flush() // to memory
+	if lost > 0 {
+		fmt.Fprintf(&b, "the way to %s is lossy: %d of %d requests were lost, or their answers\n", hops[alive].Name, lost, asked)
+	}
 	_, err := fmt.Fprint(a.stdout, trimLines(b.String()))
 	return err
 }
