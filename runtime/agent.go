@@ -141,6 +141,9 @@ func (a *agent) run() {
 		hover := a.processors.hover
 		switch {
 		case a.look(charges, now), hover && a.hover(charges):
+			if a.fresh && hover {
+				a.processors.giveWay()
+			}
 			last, lingered = now, 0
 			a.fresh = false
 		case hover && now-last < patience && slices.ContainsFunc(charges, (*charge).hovered):

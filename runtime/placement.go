@@ -21,13 +21,7 @@ const maxProcessors = 1024
 
 // avoid moves the agent, if it runs where one of the processors is that are taken, to one that is not. To be called on its thread.
 func (p *placement) avoid(taken *unix.CPUSet) {
-	if !p.known {
-		p.known, p.own = true, openStat("/proc/thread-self/stat")
-		if unix.SchedGetaffinity(0, &p.allowed) != nil {
-			p.allowed.Zero()
-		}
-	}
-	if cpu := lastProcessor(p.own); cpu < 0 || !taken.IsSet(cpu) {
+	if cpu := p.here(); cpu < 0 || !taken.IsSet(cpu) {
 		return
 	}
 	for cpu := range maxProcessors {
@@ -38,6 +32,17 @@ func (p *placement) avoid(taken *unix.CPUSet) {
 			return
 		}
 	}
+}
+
+// here is the processor that the agent is on, -1 if it cannot be told.
+func (p *placement) here() int {
+	if !p.known {
+		p.known, p.own = true, openStat("/proc/thread-self/stat")
+		if unix.SchedGetaffinity(0, &p.allowed) != nil {
+			p.allowed.Zero()
+		}
+	}
+	return lastProcessor(p.own)
 }
 
 // release lets the agent run wherever it may.

@@ -29,6 +29,7 @@ type processors struct {
 	rested  bool          // it has slept since
 	crowded int           // for so many samples more, there is no processor to be had
 	place   placement
+	taken   unix.CPUSet // on which guests ran when they were sampled
 
 	mu     sync.Mutex // over guests; the agent only tries
 	guests []*usage
@@ -136,13 +137,13 @@ func (p *processors) consider(now time.Duration) {
 	}
 	p.sampled = now
 	running, waited := 0, time.Duration(0)
-	var taken unix.CPUSet
+	p.taken.Zero()
 	for _, u := range p.guests {
 		running += u.sample(processTime(u.pid()), passed)
 		waited += u.waits()
 		if u.busy[0] > 0 {
 			if cpu := u.runsOn(); cpu >= 0 {
-				taken.Set(cpu)
+				p.taken.Set(cpu)
 			}
 		}
 	}
@@ -152,10 +153,20 @@ func (p *processors) consider(now time.Duration) {
 	p.own, p.rested = own, false
 	p.decide(running)
 	if p.hover {
-		p.place.avoid(&taken)
+		p.place.avoid(&p.taken)
 	} else {
 		p.place.release()
 	}
+}
+
+// giveWay moves the agent, which was woken and is going to hover, off the processor that it is on: most likely that of the guest that
+// has woken it, and waits for what comes next.
+func (p *processors) giveWay() {
+	taken := p.taken
+	if cpu := p.place.here(); cpu >= 0 {
+		taken.Set(cpu)
+	}
+	p.place.avoid(&taken)
 }
 
 // crowd looks whether processors are to be had, when of the time that has passed the agent has used some, and guests have waited some for theirs.
