@@ -77,7 +77,7 @@ func TestSilentLink(t *testing.T) {
 			if got := s.deliver(0, local, 10*time.Millisecond); got != want {
 				t.Errorf("when the failure is known, a cell arrives at %q, want %q", got, want)
 			}
-			for _, l := range (&NetworkMonitor{s.fabric}).Report(false).Links {
+			for _, l := range (&NetworkMonitor{fabric: s.fabric}).Report(false).Links {
 				for i, w := range l.Ways {
 					want := ""
 					if l.Name == "s0-s1" && i == 0 {
@@ -157,7 +157,7 @@ func TestSilentLinkUnderRemoteMemory(t *testing.T) {
 				t.Errorf("the write has arrived: %v", arrived)
 			}
 			var dead []string
-			for _, l := range (&NetworkMonitor{s.fabric}).Report(false).Links {
+			for _, l := range (&NetworkMonitor{fabric: s.fabric}).Report(false).Links {
 				for _, w := range l.Ways {
 					if w.Defect != "" {
 						dead = append(dead, fmt.Sprintf("%s>%s %s", w.From, w.To, w.Defect))

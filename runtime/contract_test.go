@@ -85,7 +85,7 @@ func TestContractsArePoliced(t *testing.T) {
 	}
 	report := func() string {
 		var all []string
-		for _, k := range (&NetworkMonitor{s.fabric}).Report(false).Contracts {
+		for _, k := range (&NetworkMonitor{fabric: s.fabric}).Report(false).Contracts {
 			all = append(all, fmt.Sprintf("%s>%s %d: %d %d %d", k.From, k.To, k.Circuits, k.Passed, k.Tagged, k.Discarded))
 		}
 		return strings.Join(all, ", ")
@@ -121,7 +121,7 @@ func TestContractsAreShaped(t *testing.T) {
 		s.ports[2].Send(cell(local, 0))
 	}
 	s.clock.Run(start) // the first goes at once
-	k := (&NetworkMonitor{s.fabric}).Report(false).Contracts[2]
+	k := (&NetworkMonitor{fabric: s.fabric}).Report(false).Contracts[2]
 	if k.Circuits != 1 || k.Waiting != 7 || k.Overflown != 4 {
 		t.Errorf("of 12 cells at once, with room for 8, %d wait and %d were discarded, want 7 and 4 (%+v)", k.Waiting, k.Overflown, k)
 	}

@@ -30,6 +30,7 @@ type fabric struct {
 	topology *Topology
 	clock    atm.Clock
 	log      hclog.Logger
+	first    int     // the number in the job of the first of its nodes
 	events   *stream // nil: nobody observes
 	taps     bool    // every cell on every link is an event
 	memory   bool    // all links are links in memory
@@ -85,6 +86,7 @@ const innerPaths = 16
 type fabricConfig struct {
 	topology *Topology
 	memory   bool      // links are memory links: they take no time, lose nothing, and cannot be cut
+	first    int       // the number in the job of the first node
 	clock    atm.Clock // nil: the real one
 	seed     uint64    // of the faults
 	events   *stream
@@ -96,7 +98,7 @@ type fabricConfig struct {
 func newFabric(config fabricConfig) (*fabric, error) {
 	t := config.topology
 	f := &fabric{
-		topology: t, clock: config.clock, events: config.events, taps: config.taps, memory: config.memory, log: config.log,
+		topology: t, first: config.first, clock: config.clock, events: config.events, taps: config.taps, memory: config.memory, log: config.log,
 		names: map[atm.LocationID]string{}, controls: map[[2]int]*circuit{}, timers: map[*timer]struct{}{},
 	}
 	if f.clock == nil {

@@ -34,10 +34,10 @@ func TestFramesInMemory(t *testing.T) {
 			f.attach(i, recorders[i])
 		}
 		count := func() (cells uint64) {
-			for _, l := range (&NetworkMonitor{f}).Report(false).Links {
+			for _, l := range (&NetworkMonitor{fabric: f}).Report(false).Links {
 				cells += l.Ways[0].Delivered + l.Ways[1].Delivered
 			}
-			for _, s := range (&NetworkMonitor{f}).Report(false).Switches {
+			for _, s := range (&NetworkMonitor{fabric: f}).Report(false).Switches {
 				cells += s.Switched
 			}
 			return cells

@@ -158,9 +158,9 @@ func (j *Job) nodes() (int, error) {
 }
 
 // network makes the job's network.
-func (j *Job) network(nodes int, events *stream, log hclog.Logger) (*fabric, error) {
+func (j *Job) network(first, nodes int, events *stream, log hclog.Logger) (*fabric, error) {
 	config := fabricConfig{
-		topology: j.Topology, seed: j.Seed, events: events, taps: j.LinkCells && events != nil, log: log.Named("network"),
+		topology: j.Topology, first: first, seed: j.Seed, events: events, taps: j.LinkCells && events != nil, log: log.Named("network"),
 	}
 	if config.topology == nil {
 		config.topology, config.memory = DefaultTopology(nodes), true

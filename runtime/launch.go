@@ -100,7 +100,7 @@ func (j *Job) Run() (Result, error) {
 	if j.Observer != nil {
 		events = &stream{start: time.Now(), observer: j.Observer}
 	}
-	network, err := j.network(nodes, events, r.log)
+	network, err := j.network(first, nodes, events, r.log)
 	if err != nil {
 		return Result{Status: StatusFault, Node: -1}, err
 	}
@@ -139,7 +139,7 @@ func (j *Job) Run() (Result, error) {
 	stop := r.forwardSignals()
 	defer stop()
 	if j.Monitor != nil {
-		j.Monitor(&NetworkMonitor{network})
+		j.Monitor(&NetworkMonitor{fabric: network, trunk: r.trunk})
 	}
 	network.start()
 

@@ -6,10 +6,14 @@ import (
 	"time"
 
 	"rmemrun/atm"
+	"rmemrun/runtime/join"
 )
 
 // A NetworkMonitor is the network of a job, to be looked at from outside. Its methods can be called by any goroutine, also when the job is over.
-type NetworkMonitor struct{ fabric *fabric }
+type NetworkMonitor struct {
+	fabric *fabric
+	trunk  *join.Trunk // to the other rmemrun; nil: there is none
+}
 
 // PlanNetwork builds a network that has no guests, to look at a topology. Cuts happen as planned, from now on. It must be closed.
 func PlanNetwork(t *Topology, seed uint64) (*NetworkMonitor, error) {
@@ -24,43 +28,116 @@ func PlanNetwork(t *Topology, seed uint64) (*NetworkMonitor, error) {
 		f.attach(id, nowhere{})
 	}
 	f.start()
-	return &NetworkMonitor{f}, nil
+	return &NetworkMonitor{fabric: f}, nil
 }
 
 // Close ends a network made by PlanNetwork.
 func (n *NetworkMonitor) Close() { n.fabric.close() }
 
 // SetLink cuts a link, or repairs it, in both directions. Links in memory cannot be cut.
-func (n *NetworkMonitor) SetLink(name string, down bool) error { return n.fabric.setLink(name, down) }
+func (n *NetworkMonitor) SetLink(name string, down bool) error {
+	err := n.fabric.setLink(name, down)
+	if err != nil && n.trunk != nil && name == PeerLink {
+		return fmt.Errorf("the link %q to the other rmemrun is a real one, which cannot be cut here", PeerLink)
+	}
+	return err
+}
 
-// Node returns the number of the node that is called name, or has that number.
+// nodes are the numbers that nodes have in the job: the first of this process, how many there are in it, and in the whole job.
+func (n *NetworkMonitor) nodes() (first, here, total int) {
+	here = len(n.fabric.ports)
+	if n.trunk == nil {
+		return 0, here, here
+	}
+	return n.trunk.First(), here, n.trunk.Total()
+}
+
+// First is the number of the first node of this process: 0, but in a job that another rmemrun runs, too.
+func (n *NetworkMonitor) First() int {
+	first, _, _ := n.nodes()
+	return first
+}
+
+// Node returns the number of the node that is called name, or has that number. Nodes of another rmemrun have numbers only.
 func (n *NetworkMonitor) Node(name string) (int, error) {
+	first, here, total := n.nodes()
 	if i := slices.Index(n.fabric.topology.Nodes, name); i >= 0 {
-		return i, nil
+		return first + i, nil
 	}
 	var i int
-	if _, err := fmt.Sscanf(name, "%d", &i); err == nil && fmt.Sprint(i) == name && i >= 0 && i < len(n.fabric.ports) {
+	if _, err := fmt.Sscanf(name, "%d", &i); err == nil && fmt.Sprint(i) == name && i >= 0 && i < total {
 		return i, nil
 	}
-	return 0, fmt.Errorf("there is no node %q; a node has a name or a number, 0 to %d", name, len(n.fabric.ports)-1)
+	if total > here {
+		return 0, fmt.Errorf("there is no node %q; a node has a number, 0 to %d, and those of this process, %d to %d, have names", name, total-1, first, first+here-1)
+	}
+	return 0, fmt.Errorf("there is no node %q; a node has a name or a number, 0 to %d", name, total-1)
 }
 
 // Ping asks every place on the way from one node to another for an OAM loopback, and returns them in order, with what came of
 // it, when all have answered or after the timeout, atm.LoopbackWait at most. The first that has not answered is dead, or the link to
-// it is.
+// it is. Nodes are named by their numbers in the job; from is one of this process. To a node of another rmemrun there is one hop, the link to
+// that.
 func (n *NetworkMonitor) Ping(from, to int, timeout time.Duration) ([]Hop, error) {
-	return n.fabric.ping(from, to, timeout)
+	first, here, total := n.nodes()
+	isHere := func(node int) bool { return node >= first && node < first+here }
+	isThere := func(node int) bool { return node >= 0 && node < total && !isHere(node) }
+	switch {
+	case isThere(from):
+		return nil, fmt.Errorf("node %d belongs to the other rmemrun, at the far end of the link %q to %v: ask that, or ping from node %s",
+			from, PeerLink, n.trunk.Report().Remote, numbers(first, here))
+	case isHere(from) && isThere(to):
+		vc, r, lost, err := n.trunk.Ping(from, to, timeout)
+		if err != nil {
+			return nil, fmt.Errorf("ping node %d over the link %q to %v: %w", to, PeerLink, n.trunk.Report().Remote, err)
+		}
+		return []Hop{{Name: fmt.Sprint("node ", to), Link: PeerLink, VPI: vc.VPI, VCI: vc.VCI, Answered: r.Answered, Took: r.Took, Lost: lost}}, nil
+	case !isHere(from) || !isHere(to):
+		return nil, fmt.Errorf("there is no way from node %d to node %d, the nodes are %s", from, to, numbers(0, total))
+	}
+	return n.fabric.ping(from-first, to-first, timeout)
+}
+
+// numbers are so many numbers from the first on, in words.
+func numbers(first, count int) string {
+	if count == 1 {
+		return fmt.Sprint(first)
+	}
+	return fmt.Sprintf("%d to %d", first, first+count-1)
 }
 
 // A NetworkReport is the state of a network at one time.
 type NetworkReport struct {
 	Time      time.Duration    `json:"time_ns"` // since the job began
-	Nodes     []string         `json:"nodes"`
+	First     int              `json:"first"`   // the number of the first of the nodes: not 0 in a job that another rmemrun runs, too
+	Nodes     []string         `json:"nodes"`   // names of those of this process
 	Switches  []SwitchReport   `json:"switches"`
 	Links     []LinkReport     `json:"links"`
-	Contracts []ContractReport `json:"contracts,omitempty"` // of the topology, in its order
-	Circuits  []CircuitReport  `json:"circuits,omitempty"`  // between two nodes, control circuits included
+	Peer      *PeerReport      `json:"peer,omitempty"`     // the link to the other rmemrun, if there is one
+	Contracts []ContractReport `json:"contracts,omitzero"` // of the topology, in its order; nil: it has none
+	Circuits  []CircuitReport  `json:"circuits,omitzero"`  // between two nodes, control circuits included; nil: not asked for
 }
+
+// A PeerReport is the link to the other rmemrun, as this end of it sees it. In the path of a circuit it is called [PeerLink].
+type PeerReport struct {
+	Kind     string `json:"kind"`     // "udp", "bare", "tcp"
+	Local    string `json:"local"`    // the address of this end
+	Remote   string `json:"remote"`   // that of the other
+	First    int    `json:"first"`    // the number of the other's first node
+	Nodes    int    `json:"nodes"`    // how many it has
+	Circuits int    `json:"circuits"` // that go through the link
+	Down     bool   `json:"down"`     // the other has ended, or is lost
+
+	Sent              uint64            `json:"sent"` // cells
+	Received          uint64            `json:"received"`
+	SentDatagrams     uint64            `json:"sent_datagrams"` // 0 over TCP
+	ReceivedDatagrams uint64            `json:"received_datagrams"`
+	LostDatagrams     uint64            `json:"lost_datagrams"` // missing in the other's numbers
+	Dropped           map[string]uint64 `json:"dropped"`        // by reason, as in join.Report
+}
+
+// PeerLink is what the link to the other rmemrun is called.
+const PeerLink = "peer"
 
 // A SwitchReport is one switch. Interfaces of nodes with several links are among them.
 type SwitchReport struct {
@@ -119,7 +196,7 @@ type ContractReport struct {
 
 // A CircuitReport is one circuit.
 type CircuitReport struct {
-	From    int        `json:"from"` // node
+	From    int        `json:"from"` // node, by its number in the job
 	To      int        `json:"to"`
 	Control bool       `json:"control"`
 	Broken  bool       `json:"broken"` // a link on its way has failed
@@ -136,7 +213,11 @@ type OnLinkVC struct {
 // Report looks at the network; with circuits, at every circuit too.
 func (n *NetworkMonitor) Report(circuits bool) NetworkReport {
 	f := n.fabric
-	r := NetworkReport{Time: f.clock.Now(), Nodes: f.topology.Nodes}
+	first := n.First()
+	r := NetworkReport{Time: f.clock.Now(), First: first, Nodes: f.topology.Nodes, Switches: []SwitchReport{}, Links: []LinkReport{}}
+	if circuits {
+		r.Circuits = []CircuitReport{}
+	}
 	for _, x := range f.exchanges {
 		s := SwitchReport{Name: x.name, Ports: x.sw.Ports(), Dropped: map[string]uint64{}}
 		for p := range x.sw.Ports() {
@@ -158,7 +239,7 @@ func (n *NetworkMonitor) Report(circuits bool) NetworkReport {
 	}
 	f.all(func(c *circuit) {
 		f.countContracts(c, reports)
-		k := CircuitReport{From: c.ends[0].id, To: c.ends[1].id, Control: c.control, Broken: c.broken()}
+		k := CircuitReport{From: first + c.ends[0].id, To: first + c.ends[1].id, Control: c.control, Broken: c.broken(), Path: []OnLinkVC{}}
 		for _, h := range c.hops {
 			through[h.cable]++
 			if circuits {
@@ -184,7 +265,28 @@ func (n *NetworkMonitor) Report(circuits bool) NetworkReport {
 		}
 		r.Links = append(r.Links, l)
 	}
+	if n.trunk != nil {
+		n.reportPeer(&r, circuits)
+	}
 	return r
+}
+
+// reportPeer adds the link to the other rmemrun, and the circuits that go over it if they are wanted.
+func (n *NetworkMonitor) reportPeer(r *NetworkReport, circuits bool) {
+	k, across := n.trunk.Report(), n.trunk.Circuits()
+	r.Peer = &PeerReport{
+		Kind: k.Form, Local: k.Local.String(), Remote: k.Remote.String(), First: k.First, Nodes: k.Nodes, Circuits: len(across), Down: k.Down,
+		Sent: k.Sent, Received: k.Received, SentDatagrams: k.SentDatagrams, ReceivedDatagrams: k.ReceivedDatagrams,
+		LostDatagrams: k.Lost, Dropped: k.Dropped,
+	}
+	if !circuits {
+		return
+	}
+	for _, c := range across {
+		r.Circuits = append(r.Circuits, CircuitReport{
+			From: c.Here, To: c.There, Control: c.Control, Broken: k.Down, Path: []OnLinkVC{{PeerLink, c.VC.VPI, c.VC.VCI}},
+		})
+	}
 }
 
 // report is a contract with the counters of the circuits that are gone. fabric.mu is held.

@@ -107,8 +107,8 @@ func (p *port) alarm(e *oamEnd, vc atm.VC, peer int) {
 	}
 	f.log.Info("OAM: "+now.String(), "node", f.topology.Nodes[p.id], "circuit", vc, "from", f.topology.Nodes[peer], "link", link)
 	if f.events != nil {
-		f.events.emit(&Event{Time: time.Since(f.events.start), Kind: OnLink, Node: p.id, Link: &LinkEvent{
-			What: LinkAlarm, Link: link, From: f.topology.Nodes[peer], To: f.topology.Nodes[p.id], Peer: peer, VC: vc, Alarms: now,
+		f.events.emit(&Event{Time: time.Since(f.events.start), Kind: OnLink, Node: f.first + p.id, Link: &LinkEvent{
+			What: LinkAlarm, Link: link, From: f.topology.Nodes[peer], To: f.topology.Nodes[p.id], Peer: f.first + peer, VC: vc, Alarms: now,
 		}})
 	}
 }

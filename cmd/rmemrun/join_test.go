@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"rmemrun/runtime"
 )
 
 // A joinedRun is an rmemrun that is one of two.
@@ -325,5 +328,105 @@ func TestJoinFlags(t *testing.T) {
 		if !errors.As(err, &exit) || exit.ExitCode() != statusUsage || !strings.Contains(string(out), test.want) {
 			t.Errorf("%v: %v, %s", test.args, err, out)
 		}
+	}
+}
+
+// Each of two joined runs shows its own nodes with their numbers in the job, the link to the other, and the circuits across; and loopbacks
+// are answered over it.
+func TestJoinedNet(t *testing.T) {
+	if err := guestsRun(); err != nil {
+		t.Skip(err)
+	}
+	dir := t.TempDir()
+	// The first node of either looks, and stays until that of the other has; the others do, too.
+	script := filepath.Join(dir, "look")
+	if err := os.WriteFile(script, []byte(`#!/bin/sh
+case $RMEM_NODE in 0|2)
+	rmemrun net $PPID --circuits >text$RMEM_NODE
+	rmemrun net $PPID --circuits --json >json$RMEM_NODE
+	rmemrun ping --pid $PPID --timeout 5s $((3 - RMEM_NODE)) >there$RMEM_NODE
+	rmemrun ping --pid $PPID --timeout 5s $((RMEM_NODE + 1)) >here$RMEM_NODE
+	rmemrun ping --pid $PPID --from $((2 - RMEM_NODE)) $RMEM_NODE 2>from$RMEM_NODE
+	rmemrun ping --pid $PPID 4 2>nobody$RMEM_NODE
+	rmemrun net $PPID --cut peer 2>cut$RMEM_NODE
+	>done$RMEM_NODE
+esac
+until test -e done0 && test -e done2; do sleep 0.05; done
+`), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	a := startJoined(t, "", "--listen", "127.0.0.1:0", "--topology", "line", "-n", "2", "./look")
+	b := startJoined(t, "", "--peer", a.address(t), "--topology", "line", "-n", "2", "./look")
+	for _, r := range []*joinedRun{a, b} {
+		if status := r.wait(t); status != 0 {
+			t.Errorf("status %d", status)
+		}
+	}
+	read := func(name string, node int) string {
+		data, err := os.ReadFile(fmt.Sprint(name, node))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return regexp.MustCompile(` +`).ReplaceAllString(string(data), " ")
+	}
+	for _, node := range []int{0, 2} {
+		there := 2 - node
+		for _, c := range []struct{ file, want string }{
+			{"text", fmt.Sprintf(`(?m)^2 nodes, 2 switches, 3 links; joined with 2 nodes of another rmemrun\nnodes here: %d n0, %d n1; there: %d to %d$`, node, node+1, there, there+1)},
+			{"text", `(?m)^peer udp \S+:\d+ 127\.0\.0\.1:\d+ 4 \d+ \d+ 0 datagrams 0$`},
+			{"text", fmt.Sprintf(`(?m)^control n1 node %d peer 2/3\d$`, there)},
+			{"text", `(?m)^control n0 n1 n0-s0 `},
+			{"there", fmt.Sprintf(`(?m)^1 node %d peer 0/%d [0-9.]+(ns|us|ms|s)$`, 3-node, 32+node)},
+			{"here", `(?m)^1 s0 n0-s0 0/33 [0-9.]+(ns|us|ms|s)$`},
+			{"from", fmt.Sprintf(`node %d belongs to the other rmemrun, at the far end of the link "peer" to 127.0.0.1:\d+`, there)},
+			{"cut", `the link "peer" to the other rmemrun is a real one`},
+			{"nobody", fmt.Sprintf(`there is no node "4"; a node has a number, 0 to 3, and those of this process, %d to %d, have names`, node, node+1)},
+		} {
+			if text := read(c.file, node); !regexp.MustCompile(c.want).MatchString(text) {
+				t.Errorf("%s%d does not match %s:\n%s", c.file, node, c.want, text)
+			}
+		}
+		text := read("json", node)
+		var r runtime.NetworkReport
+		if err := json.Unmarshal([]byte(text), &r); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(text, "null") {
+			t.Errorf("a list is null: %s", text)
+		}
+		across := 0
+		for _, c := range r.Circuits {
+			if c.From < node || c.From > node+1 {
+				t.Errorf("a circuit from node %d", c.From)
+			}
+			if len(c.Path) == 1 && c.Path[0].Link == runtime.PeerLink {
+				across++
+				if c.To < there || c.To > there+1 {
+					t.Errorf("a circuit across to node %d", c.To)
+				}
+			} else if c.To < node || c.To > node+1 {
+				t.Errorf("a circuit to node %d", c.To)
+			}
+		}
+		if k := r.Peer; k == nil || r.First != node || k.First != there || k.Nodes != 2 || k.Circuits != 4 || across != 4 || k.Kind != "udp" || k.Sent == 0 || k.Received == 0 {
+			t.Errorf("%s", text)
+		}
+	}
+}
+
+// Where there is nothing, a list is empty.
+func TestNetJSONLists(t *testing.T) {
+	out, err := exec.Command("rmemrun", "net", "-n", "1", "--json", "--circuits").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"switches":[]`, `"links":[]`, `"circuits":[]`, `"first":0`} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("there is no %s in %s", want, out)
+		}
+	}
+	if strings.Contains(string(out), "null") || strings.Contains(string(out), "peer") {
+		t.Errorf("%s", out)
 	}
 }

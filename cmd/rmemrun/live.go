@@ -88,9 +88,12 @@ func answerFrom(m *runtime.NetworkMonitor, q liveRequest) liveAnswer {
 		r := m.Report(q.Circuits)
 		return liveAnswer{Report: &r}
 	case "ping":
-		from, err := m.Node(q.From)
-		if err != nil {
-			return fail(err)
+		from := m.First()
+		if q.From != "" {
+			var err error
+			if from, err = m.Node(q.From); err != nil {
+				return fail(err)
+			}
 		}
 		to, err := m.Node(q.To)
 		if err != nil {

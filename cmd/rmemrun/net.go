@@ -168,7 +168,11 @@ func useSince(r, before *runtime.NetworkReport) {
 
 // drawNet draws the network: what is joined to each switch, then the links with what they carry.
 func drawNet(w *lineWriter, r runtime.NetworkReport, p paint) {
-	w.printf("%s, %s, %s\n", plural(len(r.Nodes), "node", "nodes"), plural(len(r.Switches), "switch", "switches"), plural(len(r.Links), "link", "links"))
+	w.printf("%s, %s, %s", plural(len(r.Nodes), "node", "nodes"), plural(len(r.Switches), "switch", "switches"), plural(len(r.Links), "link", "links"))
+	if k := r.Peer; k != nil {
+		w.printf("; joined with %s of another rmemrun\n%s", plural(k.Nodes, "node", "nodes"), nodeNumbers(r))
+	}
+	w.printf("\n")
 	drawn := map[string]bool{}
 	for _, s := range r.Switches {
 		text := ""
@@ -191,6 +195,9 @@ func drawNet(w *lineWriter, r runtime.NetworkReport, p paint) {
 	}
 	if len(r.Links) > 0 {
 		w.printf("\n%s", linkTable(r, p))
+	}
+	if r.Peer != nil {
+		w.printf("\n%s", peerTable(*r.Peer, p))
 	}
 	if len(r.Contracts) > 0 {
 		w.printf("\n%s", contractTable(r))
@@ -225,6 +232,49 @@ func drawPlace(w *lineWriter, r runtime.NetworkReport, name string, p paint) {
 		}
 		w.printf("%s %s\n", branch, line)
 	}
+}
+
+// nodeNumbers says which numbers the nodes of one of two joined runs have.
+func nodeNumbers(r runtime.NetworkReport) string {
+	var all []string
+	for i, name := range r.Nodes {
+		all = append(all, fmt.Sprintf("%d %s", r.First+i, name))
+	}
+	return "nodes here: " + strings.Join(all, ", ") + "; there: " + numberRange(r.Peer.First, r.Peer.Nodes)
+}
+
+// numberRange is so many numbers from the first on: "2 to 4".
+func numberRange(first, count int) string {
+	if count == 1 {
+		return fmt.Sprint(first)
+	}
+	return fmt.Sprintf("%d to %d", first, first+count-1)
+}
+
+// nodeName is the name of a node, or its number if it belongs to another rmemrun, which keeps its names to itself.
+func nodeName(r runtime.NetworkReport, number int) string {
+	if i := number - r.First; i >= 0 && i < len(r.Nodes) {
+		return r.Nodes[i]
+	}
+	return fmt.Sprint("node ", number)
+}
+
+// peerTable has a row for the link to the other rmemrun.
+func peerTable(k runtime.PeerReport, p paint) string {
+	var b strings.Builder
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "link\tkind\there\tthere\tcircuits\tsent\treceived\tlost\tdropped\t")
+	end := counts(k.Dropped)
+	if k.Down {
+		end += "  " + p.red("down")
+	}
+	lost := "-"
+	if k.Kind == "udp" { // the others do not number datagrams, or have none
+		lost = plural(int(k.LostDatagrams), "datagram", "datagrams")
+	}
+	fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", runtime.PeerLink, k.Kind, k.Local, k.Remote, k.Circuits, k.Sent, k.Received, lost, end)
+	_ = t.Flush() // to memory
+	return trimLines(b.String())
 }
 
 // dead reports whether nothing comes out of a direction of a link, or its end thinks so.
@@ -303,7 +353,7 @@ func circuitTable(r runtime.NetworkReport, p paint) string {
 		if c.Broken {
 			text += "  " + p.red("broken")
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", kind, r.Nodes[c.From], r.Nodes[c.To], text)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", kind, nodeName(r, c.From), nodeName(r, c.To), text)
 	}
 	_ = t.Flush() // to memory
 	return trimLines(b.String())

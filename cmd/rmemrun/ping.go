@@ -33,8 +33,9 @@ itself, and print how long each took to answer. Who does not answer is asked aga
 the timeout, and where cells were lost, it says how many. NODE is a name or a number. The status is 1 if
 NODE does not answer; the hop behind the last that does is dead, or the link to it is.
 
-With --pid it is the network of a running rmemrun of your own. Without, one is
-built as a run with the same --topology and -n would have it.`,
+With --pid it is the network of a running rmemrun of your own, where NODE may also be the number
+of a node of the other rmemrun that it has joined. Without, one is built as a run with the
+same --topology and -n would have it.`,
 		Example: `  rmemrun ping --pid 4711 3
   rmemrun ping --topology lab.yaml --from alice bob
   rmemrun ping --topology line -n 8 --impair delay=1ms n7`,
@@ -50,7 +51,7 @@ built as a run with the same --topology and -n would have it.`,
 	flags := c.Flags()
 	flags.IntVarP(&f.nodes, "nodes", "n", 2, "number of nodes, of a topology that is not in a file")
 	flags.IntVarP(&f.pid, "pid", "p", 0, "the process of a run")
-	flags.StringVar(&f.from, "from", "0", "the `NODE` that sends")
+	flags.StringVar(&f.from, "from", "", "the `NODE` that sends; the first one of the run unless given")
 	flags.DurationVarP(&f.timeout, "timeout", "W", time.Second, "how long to wait for answers, 5s at most")
 	flags.BoolVar(&f.json, "json", false, "print JSON: a list of the hops")
 	return c

@@ -33,6 +33,11 @@
 // one message, OPEN, and needs no answer. It must be there before the first cell that relies on it, which is the CONNECT
 // of the importing node, on a control circuit: cells of control circuits wait in the gate while an OPEN is not acknowledged.
 //
+// # Loopback
+//
+// OAM cells (I.610) go over the control circuits as any others, and a node's port takes them out: it answers loopback requests, so that
+// [Trunk.Ping] finds out whether the way to a node there is alive.
+//
 // # Locks
 //
 // rmem's locks, then Trunk.mu, then gate.mu or channel.mu, then Trunk.sending, then those of the link. Messages of the peer are handled on the

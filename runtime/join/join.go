@@ -194,7 +194,7 @@ func (h *host) warn(from string, version uint16) {
 // admitted makes the trunk, when somebody has been admitted on a link.
 func (h *host) admitted(form string, l link.Link, hall *hall) *Trunk {
 	t := newTrunk(h.cfg, false, h.cfg.Nodes, int(h.guest.nodes), h.guest.cookie)
-	t.over(form, l)
+	t.goOver(form, l)
 	hall.trunk.Store(t)
 	t.welcome(h.guest.nonce)
 	return t
@@ -463,7 +463,7 @@ func greet(ctx context.Context, cfg *Config, form string, l link.Link, hall *hal
 						return nil, fmt.Errorf("%w: %d here and %d there", ErrNodes, cfg.Nodes, g.nodes)
 					}
 					t := newTrunk(cfg, true, cfg.Nodes, int(g.nodes), g.cookie)
-					t.over(form, l)
+					t.goOver(form, l)
 					hall.trunk.Store(t)
 					return t, nil
 				}

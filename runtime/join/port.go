@@ -31,6 +31,9 @@ type Port struct {
 // Port makes the port of a node, whose network within the process is local. The node is attached to it before the trunk is started.
 func (t *Trunk) Port(id int, local rmem.Network) (*Port, error) {
 	p := &Port{trunk: t, id: id, local: local, in: t.sw.Port(1 + id - t.first)}
+	t.mu.Lock()
+	t.joined[id-t.first] = p
+	t.mu.Unlock()
 	return p, t.sw.Attach(1+id-t.first, trunkSide{p})
 }
 
@@ -40,8 +43,13 @@ func (p *Port) Attach(node atm.Receiver) { p.node = node }
 // trunkSide takes the cells for the node that come over the trunk.
 type trunkSide struct{ p *Port }
 
-// Receive gives the node a cell.
-func (s trunkSide) Receive(c *atm.Cell) { s.p.node.Receive(c) }
+// Receive gives the node a cell, unless it is for the network's own management.
+func (s trunkSide) Receive(c *atm.Cell) {
+	if !c.PT().User() && s.p.manage(c) {
+		return
+	}
+	s.p.node.Receive(c)
+}
 
 // Receive takes a cell for the node that comes from the network within the process.
 func (p *Port) Receive(c *atm.Cell) {

@@ -41,7 +41,7 @@ type Report struct {
 func (t *Trunk) Report() Report {
 	k := t.link.Counters()
 	r := Report{
-		Form: t.form, Local: t.link.Local(), Remote: t.link.Peer(), First: t.peerFirst(), Nodes: t.peers, Down: t.channel.over(),
+		Form: t.form, Local: t.link.Local(), Remote: t.link.Peer(), First: t.peerFirst(), Nodes: t.peers, Down: t.over(),
 		Sent: k.Sent, Received: k.Received, SentDatagrams: k.SentDatagrams, ReceivedDatagrams: k.ReceivedDatagrams, Lost: k.Lost,
 		Dropped: map[string]uint64{},
 	}

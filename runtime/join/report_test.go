@@ -2,9 +2,12 @@ package join
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -88,6 +91,58 @@ func TestReport(t *testing.T) {
 				t.Errorf("of strangers the log says: %s", text)
 			}
 		})
+	}
+}
+
+// A node there answers loopbacks on its control circuit, whoever asks; one that is cut off does not.
+func TestPing(t *testing.T) {
+	for _, form := range []string{"udp", "bare", "tcp"} {
+		t.Run(form, func(t *testing.T) {
+			a, b := join(t, form, 2, 3)
+			for i := range 2 {
+				for j := range 3 {
+					here, there := i, 2+j
+					for _, k := range []struct {
+						trunk    *Trunk
+						from, to int
+					}{{a.trunk, here, there}, {b.trunk, there, here}} {
+						vc, r, lost, err := k.trunk.Ping(k.from, k.to, 5*time.Second)
+						if err != nil || !r.Answered || lost != 0 || vc != (atm.VC{VCI: rmem.ControlVCI(k.from)}) {
+							t.Fatalf("node %d from node %d: %v, %d lost, %+v, %v", k.to, k.from, vc, lost, r, err)
+						}
+						if got, want := string(bytes.TrimRight(r.By[:], "\x00")), fmt.Sprint("node ", k.to); got != want {
+							t.Errorf("node %d from node %d: %q answers", k.to, k.from, got)
+						}
+					}
+				}
+			}
+			for _, p := range []*process{a, b} {
+				for i, n := range p.nodes {
+					for why, k := range n.Drops() {
+						if k != 0 {
+							t.Errorf("node %d has dropped %d cells: %v", p.trunk.First()+i, k, rmem.Reason(why))
+						}
+					}
+				}
+			}
+			b.end(t)
+			eventually(t, "the trunk is over", a.trunk.over)
+			if _, _, _, err := a.trunk.Ping(0, 2, time.Second); !errors.Is(err, ErrEnded) {
+				t.Errorf("a ping after the end: %v", err)
+			}
+			a.end(t)
+		})
+	}
+}
+
+// Who answers nothing is asked again and again.
+func TestPingUnanswered(t *testing.T) {
+	a, b := join(t, "udp", 1, 1)
+	defer b.end(t)
+	defer a.end(t)
+	b.trunk.sw.Disconnect(0, b.trunk.controlVC(1, 0))
+	if _, r, lost, err := a.trunk.Ping(0, 1, 50*time.Millisecond); err != nil || r.Answered || lost != pings {
+		t.Errorf("%+v, %d lost, %v", r, lost, err)
 	}
 }
 

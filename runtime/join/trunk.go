@@ -68,9 +68,12 @@ type Trunk struct {
 	alone    chan struct{}       // closed when all nodes of the peer have left
 	watching sync.WaitGroup
 
+	oam loopbacks
+
 	mu       sync.Mutex
-	finished []bool // by the peer's node: its guest has ended
-	gone     []bool // by the peer's node
+	joined   []*Port // by node here
+	finished []bool  // by the peer's node: its guest has ended
+	gone     []bool  // by the peer's node
 	circuits map[uint32]*circuit
 	byPort   map[portVC]*circuit
 	lastID   uint32
@@ -108,7 +111,7 @@ func newTrunk(cfg *Config, caller bool, mine, peers int, session uint64) *Trunk 
 		log: cfg.Log, clock: cfg.Clock, secret: cfg.Secret, session: session, caller: caller, count: mine, peers: peers,
 		incoming: atm.NewReassembler(maxFrame), closing: make(chan struct{}), alone: make(chan struct{}),
 		finished: make([]bool, peers), gone: make([]bool, peers), circuits: make(map[uint32]*circuit), byPort: make(map[portVC]*circuit),
-		trunkVCs: newVCIs(), records: make(map[record]struct{}),
+		joined: make([]*Port, mine), trunkVCs: newVCIs(), records: make(map[record]struct{}),
 	}
 	if caller {
 		t.first = peers
@@ -148,8 +151,8 @@ func (t *Trunk) isPeers(node int) bool { return node >= t.peerFirst() && node < 
 // Link is the link that the trunk goes over.
 func (t *Trunk) Link() link.Link { return t.link }
 
-// over makes l, a link of that form, the link that the trunk goes over, before anything else.
-func (t *Trunk) over(form string, l link.Link) { t.form, t.link, t.gate.link = form, l, l }
+// goOver makes l, a link of that form, the link that the trunk goes over, before anything else.
+func (t *Trunk) goOver(form string, l link.Link) { t.form, t.link, t.gate.link = form, l, l }
 
 // Switch is the switch between the link, its port 0, and the nodes of this process in their order.
 func (t *Trunk) Switch() *atm.Switch { return t.sw }
@@ -202,6 +205,16 @@ func (t *Trunk) controlVC(here, there int) atm.VC {
 	}
 	const channels = 1<<16 - atm.FirstUserVCI
 	return atm.VC{VPI: uint8(trunkControl + n/channels), VCI: uint16(atm.FirstUserVCI + n%channels)}
+}
+
+// over reports whether the other process has ended, or is lost.
+func (t *Trunk) over() bool {
+	select {
+	case <-t.alone:
+		return true
+	default:
+		return t.channel.over()
+	}
 }
 
 // Receive takes a cell from the link.
@@ -384,6 +397,7 @@ func (t *Trunk) Close() error {
 	}
 	close(t.closing)
 	t.watching.Wait()
+	t.closeOAM()
 	err := t.link.Close()
 	t.log.Info("the link to the other rmemrun has ended", t.Report().log()...)
 	if n := t.link.Counters().Strangers; n > 0 {
