@@ -226,7 +226,7 @@ func TestParseContractsRefuses(t *testing.T) {
 		{"[{class: 1}]", `t:2:21: a class is expected, and this is the number 1`},
 		{"[{police: CBR.2}]", `t:2:22: "CBR.2" is not a conformance definition; there is CBR.1, VBR.1, VBR.2, VBR.3, UBR.1, UBR.2`},
 		{"[{police: CBR.1}]", "t:2:13: traffic has no peak cell rate"},
-		{"[{police: CBR.1, pcr: 0}]", "t:2:34: a rate of 0 would carry nothing"},
+		{"[{police: CBR.1, pcr: 0}]", "t:2:34: a rate of 0 would let no cell conform"},
 		{"[{police: CBR.1, pcr: 5, cdvt: 2}]", `t:2:43: "2" is not a time`},
 		{"[{police: CBR.1, pcr: 5, cdvt: 2h}]", "t:2:13: traffic has the CDVT 2h0m0s"},
 		{"[{police: VBR.2, pcr: 5}]", "t:2:13: VBR.2 needs a sustainable cell rate"},
