@@ -38,9 +38,6 @@ type slot struct {
 	cell [60]byte // 1 octet of 0, the cell, 6 of 0
 }
 
-// cellAt is where the cell is in a slot.
-const cellAt = 5
-
 // requests is what the initiator's guest writes.
 type requests struct {
 	_     structs.HostLayout

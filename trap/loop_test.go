@@ -81,9 +81,9 @@ type loopSegment struct {
 }
 
 type loopEvent struct {
-	c                            *loopCircuit
-	op                           decode.Op
-	offset, end, count, lastData uint64
+	c                  *loopCircuit
+	op                 decode.Op
+	offset, end, count uint64
 }
 
 // A loopCircuit is a descriptor. It is the ring.Server of its ring.

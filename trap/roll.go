@@ -458,7 +458,6 @@ func (f *frame) read(t *Thread, at uint64) bool {
 }
 
 func (f *frame) word(off int) uint32   { return binary.LittleEndian.Uint32(f[off:]) }
-func (f *frame) put(off int, v uint64) { binary.LittleEndian.PutUint64(f[off:], v) }
 func (f *frame) site() uint64          { return binary.LittleEndian.Uint64(f[stub.FrameSite:]) }
 func (f *frame) register(n int) uint64 { return binary.LittleEndian.Uint64(f[stub.FrameR+8*n:]) }
 
