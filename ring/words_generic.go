@@ -8,6 +8,9 @@ import (
 	"rmemrun/atm"
 )
 
+// cellAt is where the cell is in a slot.
+const cellAt = 5
+
 // store64 stores v, after all that was stored before.
 func store64(p *uint64, v uint64) { atomic.StoreUint64(p, v) }
 
