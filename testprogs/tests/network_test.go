@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 
 	"rmemrun/rmem"
@@ -17,8 +17,11 @@ type network struct {
 	word  string // of the topology
 	ways  string // of all links
 	cut   string // the one link that is cut, if that is not empty; all others stay
-	fault string // what drops cells, on a link or at a node, with at least one seed
+	fault string // what drops cells, on a link or at a node, with at least one seed of each program
 	long  bool   // it takes many cells to meet one that is lost
+
+	// What goes wrong besides, in words of faults: in some of all runs, and in every one.
+	faults, every []string
 }
 
 // networks are what programs have to get the right result over. Each link has a delay, so that cells are under way.
@@ -32,17 +35,61 @@ var networks = []network{
 	{name: "loss 1e-2", word: "star", ways: "delay=20us,loss=1e-2", fault: "loss"},
 	{name: "loss 1e-1", word: "star", ways: "delay=20us,loss=1e-1", fault: "loss"},
 	{name: "bursts", word: "star", ways: "delay=20us,burst={enter=1e-3,leave=0.2,loss=1}", fault: "loss"},
-	{name: "bit errors", word: "line", ways: "delay=20us,header-errors=1e-5,payload-errors=1e-5"},
-	{name: "duplication", word: "ring", ways: "delay=20us,duplicate=0.05"},
-	{name: "reordering", word: "mesh", ways: "delay=20us,reorder=0.05,reorder-delay=300us"},
+	{name: "bit errors", word: "line", ways: "delay=20us,header-errors=1e-5,payload-errors=1e-5", faults: []string{"line header", "line payload"}},
+	{name: "duplication", word: "ring", ways: "delay=20us,duplicate=0.05", faults: []string{"line duplicate"}},
+	{name: "reordering", word: "mesh", ways: "delay=20us,reorder=0.05,reorder-delay=300us", faults: []string{"line reorder"}},
 	{name: "misinsertion", word: "star", ways: "delay=20us,misinsert=0.02", fault: "misinserted"},
-	{name: "rate", word: "fattree", ways: "rate=OC-3,delay=10us"},
-	{name: "2 s cut", word: "star", ways: "delay=20us,cut=3ms..2003ms", fault: "cut"},
-	{name: "cut and led around", word: "ring", ways: "delay=20us", cut: "s0-s1"},
+	{name: "rate", word: "fattree", ways: "rate=OC-3,delay=10us,queue={size=4}", faults: []string{"queue-full"}}, // a link without a rate has no queue
+	{name: "2 s cut", word: "star", ways: "delay=20us,cut=3ms..2003ms", fault: "cut", every: []string{"failed", "cut"}},
+	{name: "cut and led around", word: "ring", ways: "delay=20us", cut: "s0-s1", faults: []string{"rerouted"}},
 	{name: "everything", word: "ring", cut: "s1-s2",
-		fault: "loss",
-		ways:  "rate=OC-12,delay=20us,jitter=10us,loss=0.005,header-errors=1e-6,payload-errors=1e-6,misinsert=0.001,duplicate=0.01,reorder=0.01,reorder-delay=200us"},
+		fault: "loss", faults: []string{"line duplicate", "line reorder", "rerouted"},
+		ways: "rate=OC-12,delay=20us,jitter=10us,loss=0.005,header-errors=1e-6,payload-errors=1e-6,misinsert=0.001,duplicate=0.01,reorder=0.01,reorder-delay=200us"},
 }
+
+// faults count what went wrong in runs, by kind.
+type faults struct {
+	mu    sync.Mutex
+	count map[string]uint64
+	runs  int
+}
+
+// observe counts drops of cells, by the reason, on a link or at a node; as "failed" the failures of links, and as "rerouted" the circuits that
+// were led on another way.
+func (f *faults) observe(e *runtime.Event) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case e.Kind == runtime.OnLink && e.Link.What == runtime.LinkDropped:
+		f.count[e.Link.Drop.String()]++
+	case e.Kind == runtime.OnLink && e.Link.What == runtime.LinkFailed:
+		f.count["failed"]++
+	case e.Kind == runtime.OnLink && e.Link.What == runtime.LinkRerouted:
+		f.count["rerouted"] += uint64(e.Link.Moved)
+	case e.Kind == runtime.Network && e.Net.Kind == rmem.Dropped:
+		f.count[e.Net.Reason.String()]++
+	}
+}
+
+// add counts another run: what was observed, and the cells that its links have damaged and not lost, as "line" and the fault.
+func (f *faults) add(run *faults, links []runtime.LinkReport) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.runs++
+	for kind, n := range run.count {
+		f.count[kind] += n
+	}
+	for _, l := range links {
+		for _, w := range l.Ways {
+			for kind, n := range w.Faults {
+				f.count["line "+kind] += n
+			}
+		}
+	}
+}
+
+// newFaults counts nothing yet.
+func newFaults() *faults { return &faults{count: map[string]uint64{}} }
 
 // misinsert is the fault that a program which writes 37 to 40 bytes is not safe from.
 var misinsert = regexp.MustCompile(`,misinsert=[^,]*`)
@@ -87,6 +134,22 @@ func TestNetworks(t *testing.T) {
 	if testing.Short() {
 		seeds = 1
 	}
+	all := map[string]*faults{} // by the network
+	for _, n := range networks {
+		f := newFaults()
+		all[n.name] = f
+		t.Cleanup(func() {
+			most := int(seeds) * len(programs)
+			if n.fault == "misinserted" {
+				most -= int(seeds) // without the program that is bare
+			}
+			for _, kind := range n.faults {
+				if f.count[kind] == 0 && f.runs == most {
+					t.Errorf("%s: nothing went wrong of the kind %q, but %v: it was not tested", n.name, kind, f.count)
+				}
+			}
+		})
+	}
 	for _, p := range programs {
 		right := regexp.MustCompile(p.right)
 		program := compile(t, p.source, static)
@@ -103,30 +166,37 @@ func TestNetworks(t *testing.T) {
 			if n.long {
 				args = p.long
 			}
-			var dropped, runs atomic.Int64 // by the fault, with all seeds
+			total := newFaults() // with all seeds
 			t.Cleanup(func() {
-				if n.fault != "" && dropped.Load() == 0 && runs.Load() == int64(seeds) && !t.Failed() {
+				if n.fault != "" && total.count[n.fault] == 0 && total.runs == int(seeds) && !t.Failed() {
 					t.Errorf("%s, %s: no cell was dropped because of %s: nothing was tested", p.source, n.name, n.fault)
 				}
 			})
 			for seed := range seeds {
 				t.Run(fmt.Sprintf("%s/%s/seed %d", p.source, n.name, seed+1), func(t *testing.T) {
 					t.Parallel()
-					status, stdout, stderr := runOver(t, n.topology(t, nodes), seed+1, func(e *runtime.Event) {
-						if e.Kind == runtime.OnLink && e.Link.What == runtime.LinkDropped && e.Link.Drop.String() == n.fault ||
-							e.Kind == runtime.Network && e.Net.Kind == rmem.Dropped && e.Net.Reason.String() == n.fault {
-							dropped.Add(1)
-						}
+					run := newFaults()
+					var monitor *runtime.NetworkMonitor
+					status, stdout, stderr := runJob(t, runtime.Job{
+						Topology: n.topology(t, nodes), Seed: seed + 1, Observer: run.observe,
+						Monitor: func(m *runtime.NetworkMonitor) { monitor = m },
 					}, program, nodes, strings.Fields(args)...)
-					runs.Add(1)
-					all := lines(stdout)
-					for _, line := range all {
+					links := monitor.Report(false).Links
+					total.add(run, links)
+					all[n.name].add(run, links)
+					for _, kind := range n.every {
+						if run.count[kind] == 0 {
+							t.Errorf("nothing went wrong of the kind %q, but %v: it was not tested", kind, run.count)
+						}
+					}
+					said := lines(stdout)
+					for _, line := range said {
 						if !right.MatchString(line) {
 							t.Errorf("it says %q", line)
 						}
 					}
-					if status != 0 || len(all) != p.lines || stderr != "" {
-						t.Errorf("status %d, %d lines, want %d; on standard error:\n%s", status, len(all), p.lines, stderr)
+					if status != 0 || len(said) != p.lines || stderr != "" {
+						t.Errorf("status %d, %d lines, want %d; on standard error:\n%s", status, len(said), p.lines, stderr)
 					}
 				})
 			}
