@@ -60,6 +60,13 @@ func (b *Bell) Ring() {
 	wake(b.word)
 }
 
+// Call wakes the agent if it sleeps, or is about to. What it is to see was stored before, atomically.
+func (b *Bell) Call() {
+	if atomic.LoadUint32(b.word)&sleeps != 0 {
+		b.Ring()
+	}
+}
+
 // Close gives up the bell.
 func (b *Bell) Close() { b.file.close() }
 

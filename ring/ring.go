@@ -41,6 +41,7 @@ type Ring struct {
 	server   Server
 	taker    Taker // the same; nil: it is none
 	header   atm.HeaderOctets
+	carrier  Carrier // the same; nil: it is none
 	requests *requests
 	replies  *replies
 	asked    []slot      // of requests, by themselves: to find that a pointer to requests is not nil, the tail would be looked at, whose line is under way
@@ -48,7 +49,8 @@ type Ring struct {
 	orphaned atomic.Bool // the exporter's guest is gone
 
 	// Guarded by the server's locks.
-	next    uint64 // how far head has come, as far as we know
+	next    uint64        // how far head has come, as far as we know
+	taken   atomic.Uint64 // how many requests the carrier has got
 	broken  bool
 	request atm.Cell
 	reply   atm.Cell
@@ -61,6 +63,9 @@ const publishEvery = 16
 
 // Ready reports whether a request waits that can be served now. It takes no locks.
 func (r *Ring) Ready() bool {
+	if r.carrier != nil {
+		return r.toCarry()
+	}
 	head := atomic.LoadUint64(&r.replies.head)
 	return atomic.LoadUint32(&r.asked[head%Slots].seq) == uint32(head+1)
 }
@@ -99,6 +104,9 @@ func (r *Ring) serve(most int) (int, error) {
 	if r.broken {
 		r.refuse()
 		return 0, ErrBroken
+	}
+	if r.carrier != nil {
+		return r.carry(most)
 	}
 	if !r.lock() {
 		return lockedOut, nil
@@ -178,6 +186,7 @@ func (r *Ring) refuse() {
 		r.server.Refuse(r.next, &r.reply)
 		put(&r.answered[r.next%Slots], &r.reply, uint32(r.next+1))
 	}
+	r.taken.Store(tail)
 	store64(&r.replies.head, tail)
 }
 
@@ -186,6 +195,9 @@ func (r *Ring) refuse() {
 // from it ends Drain with ErrStuck.
 func (r *Ring) Drain(wait func() bool) error {
 	goal := atomic.LoadUint64(&r.requests.tail)
+	if r.carrier != nil {
+		return r.drainCarrier(goal, wait)
+	}
 	for {
 		r.server.Begin()
 		done, err := r.serve(Slots)
@@ -228,6 +240,8 @@ func (r *Ring) reset(s Server, start uint64) {
 	if r.taker, _ = s.(Taker); r.taker != nil {
 		r.header = r.taker.Header()
 	}
+	r.carrier, _ = s.(Carrier)
+	r.taken.Store(start)
 	r.orphaned.Store(false)
 	for i := range uint64(Slots) {
 		last := start - 1 - (start-1-i)%Slots // that was in slot i

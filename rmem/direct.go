@@ -76,7 +76,7 @@ func (c *initiator) lead(x *Direct) Error {
 	switch {
 	case c.state != working:
 		return EDOWN
-	case c.direct != nil:
+	case c.direct != nil, c.outward != nil:
 		return EINVAL
 	}
 	c.direct = x
@@ -296,6 +296,9 @@ func (x *Direct) seal(reply *atm.Cell, number, word uint32, data []byte) {
 func (c *initiator) tell() {
 	if c.direct != nil {
 		c.direct.watcher.Refused(c.err != OK)
+	}
+	if c.outward != nil {
+		c.outward.watcher.Refused(c.err != OK || c.loose > 0)
 	}
 }
 

@@ -64,6 +64,7 @@ type initiator struct {
 	weight    int // bytes of the blocks in flight, asked for or sent
 	credit    credit
 	again     int  // requests in flight that are to be sent again
+	loose     int  // requests in flight that only a fence waits for
 	thank     bool // the target keeps what has arrived, and is to be told
 	fences    []fence
 	err       Error            // the first error that no fence has reported
@@ -75,6 +76,7 @@ type initiator struct {
 	inVain    int           // time-outs since
 	disturbed time.Duration // when something was last sent again
 	direct    *Direct       // nil: there is none
+	outward   *Outward      // nil: there is none
 }
 
 type circuitState uint8
@@ -320,8 +322,12 @@ func (c *initiator) prepare(o *Operation) (*flight, alarm) {
 		c.pop()
 	}
 	switch {
+	case o.awaited:
+		o.left++
 	case o.op == OpWrite, o.op == OpNotify, o.async:
 		f.o = nil
+		c.loose++
+		c.tell()
 		if last {
 			a = o.finish(OK)
 		}
@@ -337,6 +343,9 @@ func (c *initiator) prepare(o *Operation) (*flight, alarm) {
 // it unless replies are still to come. c.replies and o.mu are held.
 func (c *initiator) abandon(o *Operation, e Error) alarm {
 	c.pop()
+	if o.awaited && o.op.posted() {
+		c.record(e, c.issued)
+	}
 	if o.left == 0 {
 		return o.finish(e)
 	}
@@ -640,6 +649,7 @@ func (c *initiator) land(f *flight, e Error, data []byte) {
 	o, use, dst := f.o, f.use, f.dst
 	f.o, f.dst = nil, nil
 	if o == nil {
+		c.loose--
 		if e == OK && dst != nil {
 			e = deliver(dst, data[:f.n], f)
 		}
@@ -657,6 +667,9 @@ func (c *initiator) land(f *flight, e Error, data []byte) {
 		e = deliver(dst, data[:f.n], f)
 	default:
 		o.old = number(data)
+	}
+	if e != OK && o.op.posted() { // of an Outward
+		c.record(e, f.seq)
 	}
 	if o.result == OK {
 		o.result = e
@@ -696,6 +709,9 @@ func (c *initiator) fail(e Error) {
 	}
 	if c.direct != nil {
 		c.direct.fail()
+	}
+	if c.outward != nil {
+		c.outward.watcher.Failed()
 	}
 	for s := c.answered; s < c.issued; s++ {
 		f := &c.inFlight[s%window]

@@ -65,6 +65,7 @@ type request struct {
 	op       Op
 	notify   bool
 	async    bool   // a read that is over, for the guest, when it is posted
+	awaited  bool   // it is over when it is answered, a write too
 	swab     uint8  // width of the words whose bytes are swapped, 1: none
 	width    uint8  // of an atomic
 	offset   uint64 // in the segment
