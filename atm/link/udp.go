@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -125,6 +126,11 @@ type UDP struct {
 	batch batchConn
 	to    atm.Receiver
 	order order // of what is received; the reader's
+	local netip.AddrPort
+
+	polled    atomic.Pointer[Polled] // who looks at the socket by himself; nil: nobody can
+	pending   atomic.Bool            // something is in the batch
+	readEnded chan struct{}
 
 	writing sync.Mutex // held while a batch is written
 	spare   *batch
@@ -186,7 +192,8 @@ func DialUDP(cfg UDPConfig, to atm.Receiver) (*UDP, error) {
 
 // newUDP makes a link of a socket that is open.
 func newUDP(cfg UDPConfig, conn *net.UDPConn, to atm.Receiver, o order) *UDP {
-	l := &UDP{cfg: cfg, conn: conn, to: to, order: o, wake: make(chan struct{}, 1), end: newEnding()}
+	l := &UDP{cfg: cfg, conn: conn, to: to, order: o, wake: make(chan struct{}, 1), end: newEnding(), readEnded: make(chan struct{})}
+	l.local = conn.LocalAddr().(*net.UDPAddr).AddrPort()
 	if cfg.ip6() {
 		l.batch = ipv6.NewPacketConn(conn)
 	} else {
@@ -215,10 +222,14 @@ func (l *UDP) Receive(c *atm.Cell) {
 		l.mu.Lock()
 	}
 	first, closed := l.fill.cells == 1, l.closed
+	l.pending.Store(true)
 	l.mu.Unlock()
 	if closed {
 		l.count.overflow.Add(1)
 		return
+	}
+	if p := l.polled.Load(); p != nil && p.attended.Load() {
+		return // who looks sends it; if he has just stopped, he looks for it
 	}
 	if first {
 		select {
@@ -245,6 +256,7 @@ func (l *UDP) flush() {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	l.mu.Lock()
+	l.pending.Store(false)
 	full := l.fill
 	l.fill, l.spare = l.spare, full
 	l.mu.Unlock()
@@ -256,7 +268,7 @@ func (l *UDP) flush() {
 	}
 	left := full.datagrams[:full.n]
 	for len(left) > 0 {
-		n, err := l.batch.WriteBatch(left, 0)
+		n, err := l.write(left)
 		if err != nil { // nothing was sent; the first is why
 			l.count.unsent.Add(l.cells(left[:1]))
 			n = 1
@@ -267,6 +279,15 @@ func (l *UDP) flush() {
 		left = left[n:]
 	}
 	full.n, full.cells = 0, 0
+}
+
+// write sends some datagrams, and returns how many.
+func (l *UDP) write(ms []ipv4.Message) (int, error) {
+	p := l.polled.Load()
+	if p == nil {
+		return l.batch.WriteBatch(ms, 0)
+	}
+	return 1, p.send(ms[0].Buffers[0])
 }
 
 // cells counts the cells in datagrams to be sent.
@@ -284,6 +305,7 @@ func (l *UDP) cells(ms []ipv4.Message) (n uint64) {
 
 // read hands on what arrives, until the link is closed.
 func (l *UDP) read() {
+	defer close(l.readEnded)
 	ms := make([]ipv4.Message, receiveBatch)
 	for i := range ms {
 		ms[i].Buffers = [][]byte{make([]byte, maxUDP)}
@@ -344,13 +366,19 @@ func (l *UDP) Close() error {
 		l.flush()
 		l.end.end(nil)
 		_ = l.conn.Close() // a socket that cannot be closed has no remedy
+		if p := l.polled.Load(); p != nil {
+			p.close()
+		}
 	}
 	l.wg.Wait()
+	if p := l.polled.Load(); p != nil && !was {
+		p.finish()
+	}
 	return nil
 }
 
 // Local is the address at which this end receives.
-func (l *UDP) Local() netip.AddrPort { return l.conn.LocalAddr().(*net.UDPAddr).AddrPort() }
+func (l *UDP) Local() netip.AddrPort { return l.local }
 
 // Peer is the address of the other end.
 func (l *UDP) Peer() netip.AddrPort { return l.cfg.Peer }
