@@ -41,6 +41,10 @@ type agent struct {
 
 	mu      sync.Mutex // over changes of charges
 	running bool
+
+	wire    wire // to the other rmemrun; nil: there is none, or none that can be looked at
+	attends bool // it is the agent's at present
+	vain    int  // turns since something was there
 }
 
 // A charge is a ring that the agent has to serve.
@@ -127,6 +131,7 @@ func (a *agent) run() {
 	goruntime.LockOSThread() // for good: the thread ends with the agent
 	defer close(a.ended)
 	defer a.processors.place.close()
+	defer a.leaveWire()
 	patience := mostHover
 	last := a.now() // when something was there
 	lingered := lingerTurns
@@ -139,6 +144,7 @@ func (a *agent) run() {
 		now := a.now()
 		a.processors.consider(now)
 		hover := a.processors.hover
+		a.attendWire(hover)
 		switch {
 		case a.look(charges, now), hover && a.hover(charges):
 			if a.fresh && hover {
@@ -146,7 +152,7 @@ func (a *agent) run() {
 			}
 			last, lingered = now, 0
 			a.fresh = false
-		case hover && now-last < patience && slices.ContainsFunc(charges, (*charge).hovered):
+		case hover && now-last < patience && (a.attends || slices.ContainsFunc(charges, (*charge).hovered)):
 		case !hover && lingered < lingerTurns:
 			lingered++
 			yield()
@@ -174,24 +180,43 @@ func (a *agent) look(charges []*charge, now time.Duration) (busy bool) {
 			busy = true
 		}
 	}
+	a.flushWire()
 	return busy
 }
 
 // hover looks at the rings that are attended until something has been there, or for some turns.
 func (a *agent) hover(charges []*charge) (busy bool) {
 	for range hoverTurns {
-		for _, c := range charges {
-			if c.hovered() && c.due() {
-				a.serve(c)
-				busy = true
-			}
+		served := a.serveHovered(charges)
+		a.flushWire()
+		if a.pollWire() {
+			served = true
+			a.serveHovered(charges)
+			a.flushWire()
 		}
-		if busy {
+		if served {
+			busy, a.vain = true, 0
+		}
+		switch {
+		case a.attends:
+			a.share(charges)
+		case busy:
 			return true
 		}
 		pause()
 	}
-	return false
+	return busy
+}
+
+// serveHovered serves the rings that are attended, and reports whether there was something to do.
+func (a *agent) serveHovered(charges []*charge) (busy bool) {
+	for _, c := range charges {
+		if c.hovered() && c.due() {
+			a.serve(c)
+			busy = true
+		}
+	}
+	return busy
 }
 
 // hovered reports whether requests of the ring are expected that the agent is to serve.
@@ -240,8 +265,14 @@ func (a *agent) serve(c *charge) {
 	}
 }
 
+// called reports whether there is something else to do than to serve these rings: the bell was rung for it, perhaps before the agent dozed.
+func (a *agent) called(charges []*charge) bool {
+	return a.stopping.Load() || !slices.Equal(*a.charges.Load(), charges)
+}
+
 // rest sleeps until the bell is rung, unless a request waits. Rings are attended no more, but those that are left to a guest.
 func (a *agent) rest(charges []*charge) {
+	a.attendWire(false)
 	parked := false
 	var limit time.Duration
 	for _, c := range charges {
@@ -258,7 +289,7 @@ func (a *agent) rest(charges []*charge) {
 	if parked && a.barrier != nil {
 		_ = a.barrier() // it worked when the run began
 	}
-	if !slices.ContainsFunc(charges, (*charge).due) {
+	if !slices.ContainsFunc(charges, (*charge).due) && !a.called(charges) {
 		a.processors.rested = true
 		a.processors.place.release() // who rings wakes it where he runs, which is fastest
 		a.asleep.Store(true)

@@ -50,7 +50,7 @@ func newAgentTest(t *testing.T, n int, p Poll) *agentTest {
 		t.Fatal(err)
 	}
 	a := &agentTest{bell: bell}
-	a.agent = newAgent(bell, newProcessors(2, p, 1, func(uint32) {}), nil)
+	a.agent = newAgent(bell, newProcessors(2, p, 1, func(uint32, uint32) {}), nil)
 	fd, length := bell.File()
 	a.word = wordOf(mapped(t, fd, length), 0)
 	if a.board, err = rings.NewBoard(); err != nil {
@@ -322,13 +322,43 @@ func TestWhoSpins(t *testing.T) {
 		if c.poll == PollYes {
 			told = manyTurns
 		}
-		p := newProcessors(c.cpus, c.poll, 1, func(turns uint32) { told = turns })
+		p := newProcessors(c.cpus, c.poll, 1, func(turns, _ uint32) { told = turns })
 		if c.crowded {
 			p.crowded = 1
 		}
 		p.decide(c.running)
 		if p.hover != c.hover || p.spin.Load() != c.spin || told != c.spin {
 			t.Errorf("%+v: hover %v, spin %v, guests were told %d", c, p.hover, p.spin.Load(), told)
+		}
+	}
+}
+
+// TestWhoSpinsJoined counts the agent, which looks at the link, and that of the other rmemrun, if it is on this machine.
+func TestWhoSpinsJoined(t *testing.T) {
+	for _, c := range []struct {
+		cpus, running, beside int
+		poll                  Poll
+		hover, shared         bool
+		spin                  uint32
+	}{
+		{cpus: 2, running: 1, hover: true, spin: manyTurns},
+		{cpus: 2, running: 2, spin: fewTurns},
+		{cpus: 2, running: 1, beside: 1, spin: fewTurns},
+		{cpus: 2, running: 0, beside: 1, spin: fewTurns},
+		{cpus: 2, running: 0, beside: 1, poll: PollYes, hover: true, shared: true},
+		{cpus: 3, running: 1, beside: 1, hover: true, spin: manyTurns},
+		{cpus: 2, running: 1, beside: 1, poll: PollYes, hover: true, shared: true},
+		{cpus: 1, running: 1, poll: PollYes, hover: true, shared: true},
+	} {
+		p := newProcessors(c.cpus, c.poll, 1, func(uint32, uint32) {})
+		p.linked, p.beside = true, c.beside
+		p.decide(c.running)
+		yields := uint32(yieldTurns)
+		if c.shared {
+			yields = sharedTurns
+		}
+		if p.hover != c.hover || p.shared != c.shared || p.spin.Load() != c.spin || p.yields.Load() != yields {
+			t.Errorf("%+v: hover %v, shared %v, spin %d, yields %d", c, p.hover, p.shared, p.spin.Load(), p.yields.Load())
 		}
 	}
 }
@@ -353,7 +383,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestCrowd(t *testing.T) {
-	p := newProcessors(2, PollAuto, 1, func(uint32) {})
+	p := newProcessors(2, PollAuto, 1, func(uint32, uint32) {})
 	p.hover = true
 	p.crowd(sampling, 0, sampling)
 	if p.crowded != 0 {

@@ -39,7 +39,9 @@ type bypasses struct {
 	bell       *rings.Bell
 	processors *processors
 	agent      *agent
-	fenced     bool // there is no barrier
+	fenced     bool  // there is no barrier
+	joined     bool  // another rmemrun runs a part of the job
+	beyond     party // has the segments that circuits of a joined run lead to
 
 	mu      sync.Mutex
 	parties map[*rmem.Space]*party
@@ -89,7 +91,7 @@ type bypass struct {
 	importer *party
 	exporter *party
 	circuit  rmem.Circuit
-	direct   *rmem.Direct
+	server   server
 	out      *rings.Out
 	pair     *pair
 	place    int // in the pair
@@ -124,7 +126,8 @@ func newBypasses(j *Job, nodes int, network *fabric, log hclog.Logger) (*bypasse
 	if err != nil {
 		return nil, err
 	}
-	k := &bypasses{log: log, network: network, bell: bell, parties: map[*rmem.Space]*party{}}
+	k := &bypasses{log: log, network: network, bell: bell, parties: map[*rmem.Space]*party{}, joined: j.Join != nil}
+	k.beyond = party{retired: true, inward: map[*bypass]struct{}{}}
 	k.processors = newProcessors(j.CPUs, j.Poll, nodes, k.wait)
 	barrier := rings.Barrier
 	if err := barrier(); err != nil {
@@ -142,17 +145,17 @@ func (k *bypasses) close() {
 }
 
 // wait tells all guests how to wait.
-func (k *bypasses) wait(turns uint32) {
+func (k *bypasses) wait(turns, yields uint32) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, g := range k.parties {
 		if g.board != nil {
-			g.setPatience(turns)
+			g.setPatience(turns, yields)
 		}
 	}
 }
 
-func (g *party) setPatience(turns uint32) { g.board.SetPatience(turns, turns+yieldTurns) }
+func (g *party) setPatience(turns, yields uint32) { g.board.SetPatience(turns, turns+yields) }
 
 // begin makes a party of a new address space.
 func (k *bypasses) begin(s *trap.Space, sp *space) {
@@ -183,7 +186,7 @@ func (k *bypasses) provide(g *party) error {
 	defer k.mu.Unlock()
 	g.board = b
 	g.board.SetNews(g.changed.Load())
-	g.setPatience(k.processors.spin.Load())
+	g.setPatience(k.processors.spin.Load(), k.processors.yields.Load())
 	return nil
 }
 
@@ -225,24 +228,18 @@ func (k *bypasses) tryOpen(c *trap.Call, n *node, sp *space, d rmem.Desc) error 
 		return errPlace
 	}
 	reach, e := sp.Reach(d)
-	if e != rmem.OK || reach.Node >= len(k.nodes) {
+	if e != rmem.OK {
 		return errElsewhere
 	}
 	if err := k.provide(g); err != nil {
 		return err
 	}
 	b := &bypass{of: k, desc: d, importer: g, out: g.board.Out(int(place))}
-	direct, e := sp.Direct(d, k.nodes[reach.Node].rmem, b)
-	if e != rmem.OK {
+	if e := k.serve(n, sp, b, reach.Node); e != nil {
 		return e
 	}
-	b.direct, b.circuit = direct, direct.Circuit()
-	err := errNotPlain
-	if k.network.ports[n.id].plain(b.circuit.Local) {
-		err = k.attach(c, b)
-	}
-	if err != nil {
-		direct.Close()
+	if err := k.attach(c, b); err != nil {
+		b.server.Close()
 		return err
 	}
 	g.outs[d], g.places[place] = b, b
@@ -260,8 +257,11 @@ func (k *bypasses) attach(c *trap.Call, b *bypass) error {
 		return err
 	}
 	k.mu.Lock()
-	switch b.exporter = k.parties[b.circuit.Space]; {
-	case b.exporter == nil || b.exporter.dead || b.circuit.Segment < 0:
+	if b.exporter = k.parties[b.circuit.Space]; k.joined {
+		b.exporter = &k.beyond
+	}
+	switch {
+	case b.exporter == nil || b.exporter.dead || b.circuit.Segment < 0 && !k.joined:
 		k.mu.Unlock()
 		return errElsewhere
 	case b.importer.retired:
@@ -280,7 +280,7 @@ func (k *bypasses) attach(c *trap.Call, b *bypass) error {
 		k.takePlace(b)
 		k.mu.Unlock()
 	}
-	b.ring().Reset(b.direct)
+	b.ring().Reset(b.server)
 	b.charge = charge{ring: b.ring(), out: b.out, broken: b.broken}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -422,7 +422,7 @@ func (b *bypass) Failed() {
 // broken fails the circuit, as a guest has overwritten what is not its own.
 func (b *bypass) broken() {
 	b.of.log.Warn("a ring is broken: its circuit fails", "from", b.circuit.Importer, "to", b.circuit.Exporter, "descriptor", int32(b.desc))
-	b.direct.Fail()
+	b.server.Fail()
 }
 
 // tell says that something has arrived or left, or that all of it is dealt with: a guest that looks for requests, and so has no other reason to
@@ -474,7 +474,7 @@ func (k *bypasses) finish(b *bypass) {
 // doom closes rings that nobody will use, as one of the guests is gone. The other one has them unmapped when it traps. k.mu is held.
 func (p *pair) doom() {
 	for _, g := range []*party{p.importer, p.exporter} {
-		if !g.dead {
+		if !g.dead && g.space != nil {
 			g.doomed = append(g.doomed, p)
 			g.tell(true)
 		}
@@ -624,7 +624,11 @@ func (k *bypasses) drain(c *trap.Call, sp *space, d rmem.Desc) bool {
 func (b *bypass) drain(s *trap.Space) {
 	r := b.ring()
 	h := hold{space: s, ring: r}
-	err := r.Drain(h.wait)
+	wait := h.wait
+	if b.of.joined {
+		wait = h.waitBeyond
+	}
+	err := r.Drain(wait)
 	if errors.Is(err, rings.ErrStuck) && s != nil {
 		err = r.Break()
 	}
@@ -649,7 +653,7 @@ func (k *bypasses) shut(c *trap.Call, sp *space, d rmem.Desc) uint64 {
 // end ends a bypass that its importer uses no more.
 func (k *bypasses) end(b *bypass) (carried uint64) {
 	k.agent.remove(&b.charge)
-	b.direct.Close()
+	b.server.Close()
 	carried = b.ring().Head() - b.start
 	delete(b.importer.outs, b.desc)
 	delete(b.importer.places, uint32(b.desc)&0xffff)

@@ -170,10 +170,10 @@ func (j *Job) network(first, nodes int, events *stream, log hclog.Logger) (*fabr
 	return newFabric(config)
 }
 
-// bypasses makes the place for the rings of the job; nil: it has none, as its engine has no stubs, or another rmemrun runs a part of it.
+// bypasses makes the place for the rings of the job; nil: it has none, as its engine has no stubs.
 // What is observed has them, and its instructions are replaced, but no circuit goes past its node (port.plain).
 func (j *Job) bypasses(nodes int, network *fabric, log hclog.Logger) (*bypasses, error) {
-	if j.engineName() != patchEngine || j.newEngine != nil || j.Join != nil {
+	if j.engineName() != patchEngine || j.newEngine != nil {
 		return nil, nil
 	}
 	return newBypasses(j, nodes, network, log.Named("rings"))

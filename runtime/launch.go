@@ -131,6 +131,11 @@ func (j *Job) Run() (Result, error) {
 	if bypasses != nil {
 		bypasses.nodes = r.nodes
 	}
+	if bypasses != nil && r.trunk != nil {
+		if err := bypasses.join(r.trunk.Link()); err != nil {
+			r.log.Debug("the agent does not look at the link by itself", "reason", err)
+		}
+	}
 	if r.trunk != nil {
 		if err := r.trunk.Start(site{r}); err != nil {
 			return Result{Status: StatusFault, Node: -1}, err

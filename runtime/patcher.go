@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	goruntime "runtime"
 	"time"
 
 	rings "rmemrun/ring"
@@ -46,7 +45,7 @@ func (n *node) Threaded(s *trap.Space) {
 	}
 }
 
-// helpLimit is how long a thread waits for help that its exporter's guest serves at the moment. It asks again.
+// helpLimit is how long a thread waits for help that its exporter's guest serves at the moment, or that is carried elsewhere. It asks again.
 const helpLimit = 10 * time.Millisecond
 
 // Help serves a ring on behalf of a thread that waits for it.
@@ -59,14 +58,15 @@ func (n *node) Help(s *trap.Space, index uint32) {
 	if b == nil {
 		return
 	}
-	for began := time.Now(); b.ring().Ready() && time.Since(began) < helpLimit; {
+	h := hold{ring: b.ring()}
+	for began := time.Now(); (b.ring().Ready() || b.ring().Underway()) && time.Since(began) < helpLimit; {
 		done, err := b.ring().Serve(rings.Slots)
 		if err != nil {
 			b.broken()
 			return
 		}
 		if done == 0 {
-			goruntime.Gosched()
+			h.nap()
 		}
 	}
 }

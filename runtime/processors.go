@@ -19,11 +19,17 @@ import (
 type processors struct {
 	cpus   int
 	poll   Poll
-	change func(turns uint32) // of how guests wait
-	spin   atomic.Uint32      // for how many turns guests spin; the agent stores it
+	change func(turns, yields uint32) // of how guests wait
+	spin   atomic.Uint32              // for how many turns guests spin; the agent stores it
+	yields atomic.Uint32              // how often they give their processor away then
+
+	// Others that spin, if the run is joined: the agent, as it looks at the link, and that of the other rmemrun, if it is on this machine.
+	linked bool
+	beside int
 
 	// The agent's.
 	hover   bool // the agent may spin
+	shared  bool // but has to share a processor with a guest that waits for it, or with the other rmemrun
 	sampled time.Duration
 	own     time.Duration // what the agent had used then
 	rested  bool          // it has slept since
@@ -92,14 +98,18 @@ const (
 	// yieldTurns is how often a guest then gives its processor away, before it traps: for help, or to sleep. Each
 	// time, all others who want the processor may have it for a time slice, so that a trap is soon the shorter way.
 	yieldTurns = 2
+
+	// sharedTurns is the same where the agent, or the other rmemrun, gives it back at once.
+	sharedTurns = 100
 )
 
-func newProcessors(cpus int, p Poll, nodes int, change func(turns uint32)) *processors {
+func newProcessors(cpus int, p Poll, nodes int, change func(turns, yields uint32)) *processors {
 	if cpus <= 0 {
 		cpus = available()
 	}
 	q := &processors{cpus: cpus, poll: p, change: change, hover: p == PollYes}
 	q.spin.Store(q.turns(nodes))
+	q.yields.Store(yieldTurns)
 	return q
 }
 
@@ -141,7 +151,7 @@ func (p *processors) consider(now time.Duration) {
 	for _, u := range p.guests {
 		running += u.sample(processTime(u.pid()), passed)
 		waited += u.waits()
-		if u.busy[0] > 0 {
+		if u.busy[0] > 0 || p.shared && running == 0 { // where an idle one was, it will begin to wait for us
 			if cpu := u.runsOn(); cpu >= 0 {
 				p.taken.Set(cpu)
 			}
@@ -152,9 +162,12 @@ func (p *processors) consider(now time.Duration) {
 	p.crowd(own-p.own, waited, passed)
 	p.own, p.rested = own, false
 	p.decide(running)
-	if p.hover {
+	switch {
+	case p.shared:
+		p.place.share(&p.taken)
+	case p.hover:
 		p.place.avoid(&p.taken)
-	} else {
+	default:
 		p.place.release()
 	}
 }
@@ -162,6 +175,9 @@ func (p *processors) consider(now time.Duration) {
 // giveWay moves the agent, which was woken and is going to hover, off the processor that it is on: most likely that of the guest that
 // has woken it, and waits for what comes next.
 func (p *processors) giveWay() {
+	if p.shared {
+		return
+	}
 	taken := p.taken
 	if cpu := p.place.here(); cpu >= 0 {
 		taken.Set(cpu)
@@ -181,18 +197,31 @@ func (p *processors) crowd(used, waited, passed time.Duration) {
 
 // decide decides who may spin, while so many processors are used by guests.
 func (p *processors) decide(running int) {
+	if p.linked {
+		running = max(running, 1) // one may begin at any moment to wait for the other rmemrun
+	}
 	if p.crowded > 0 && p.poll != PollYes { // who says so knows better
 		running += p.cpus
 	}
+	running += p.beside
 	switch p.poll {
 	case PollAuto:
 		p.hover = running < p.cpus
 	default:
 		p.hover = p.poll == PollYes
 	}
-	if turns := p.turns(running); turns != p.spin.Load() {
+	yields := uint32(yieldTurns)
+	if p.linked && p.hover {
+		running++
+		if running > p.cpus {
+			yields = sharedTurns
+		}
+	}
+	p.shared = yields == sharedTurns
+	if turns := p.turns(running); turns != p.spin.Load() || yields != p.yields.Load() {
 		p.spin.Store(turns)
-		p.change(turns)
+		p.yields.Store(yields)
+		p.change(turns, yields)
 	}
 }
 
