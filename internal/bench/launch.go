@@ -180,7 +180,7 @@ func (b *Bench) guest(engine string, nodes int, confined bool, flags ...string) 
 // guestOverUDP runs the measuring guest on two nodes of two rmemruns. Node 0, which measures, is that of the one that listens.
 func (b *Bench) guestOverUDP(ctx context.Context, l *launcher, items []string) ([]byte, error) {
 	args := func(flag, addr string) []string {
-		return append([]string{"run", "--engine", b.Engine, flag, addr, l.program("guest")}, l.args(true, items...)...)
+		return append([]string{"run", "--engine", b.Engine, "--poll", "yes", flag, addr, l.program("guest")}, l.args(true, items...)...)
 	}
 	first, err := l.start(ctx, l.cpus[:], nil, b.Self, args("--listen", "127.0.0.1:0")...)
 	if err != nil {
