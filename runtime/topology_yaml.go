@@ -69,6 +69,7 @@ func ParseTopology(name string, text []byte) (*Topology, error) {
 		return nil, r.err()
 	}
 	t := r.topology(root)
+	r.together()
 	if len(r.errs) == 0 {
 		t.check(func(p part, format string, args ...any) { r.fail(r.at[p], format, args...) })
 	}
@@ -86,6 +87,7 @@ func ParseWay(text string, w *Way) error {
 	if root != nil {
 		r.mapping(root, "a link", r.wayKeys(w))
 		r.checkDelay(root, *w)
+		r.together()
 	}
 	if len(r.errs) == 0 {
 		if _, err := atm.NewLine(nowhere{}, w.config("", atm.NewSimClock(), 0)); err != nil {
@@ -101,6 +103,18 @@ type topologyReader struct {
 	file string
 	errs []error
 	at   map[part]*yaml.Node
+
+	// later are checks of what keys have to do with each other, for when each is right by itself.
+	later []func()
+}
+
+// together makes the checks that were left for later, if all is right so far.
+func (r *topologyReader) together() {
+	if len(r.errs) == 0 {
+		for _, check := range r.later {
+			check()
+		}
+	}
 }
 
 // fail notes an error at a node, or of the whole file if there is none.
@@ -410,10 +424,11 @@ func (r *topologyReader) burst(n *yaml.Node, b *atm.Burst) {
 	if *b == (atm.Burst{}) {
 		b.Loss = 1
 	}
-	errs := len(r.errs)
 	r.mapping(n, "burst", keys{"enter": r.probability(&b.Enter), "leave": r.probability(&b.Leave), "loss": r.probability(&b.Loss)})
-	if len(r.errs) == errs && b.Enter == 0 && value(n, "enter") == nil {
-		r.fail(n, "burst has no enter, the probability to enter the bad state, so that it would never lose a cell")
+	if b.Enter == 0 && value(n, "enter") == nil {
+		r.later = append(r.later, func() {
+			r.fail(n, "burst has no enter, the probability to enter the bad state, so that it would never lose a cell")
+		})
 	}
 }
 
@@ -433,7 +448,9 @@ func (r *topologyReader) checkDelay(n *yaml.Node, ways ...Way) {
 	if delay == nil || value(n, "reorder") != nil || slices.ContainsFunc(ways, func(w Way) bool { return w.Impairment.Reorder > 0 }) {
 		return
 	}
-	r.fail(delay, "reorder-delay is given without reorder, the probability that a cell is held up for so long")
+	r.later = append(r.later, func() {
+		r.fail(delay, "reorder-delay is given without reorder, the probability that a cell is held up for so long")
+	})
 }
 
 // What is wrong with a rate of 0.
