@@ -300,3 +300,39 @@ func TestWaitOverDeadLink(t *testing.T) {
 		})
 	}
 }
+
+// reaches notes what a node is told of others.
+type reaches []string
+
+func (r *reaches) PeerReachable(node int, yes bool) { *r = append(*r, fmt.Sprint(node, yes)) }
+
+// Nodes are told of each other by their numbers in the job, once when there is no way and once when there is one again.
+func TestNodesAreToldWhoCanBeReached(t *testing.T) {
+	top, err := BuiltinTopology("line", 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range top.Links {
+		if l := &top.Links[i]; l.Name == "n2-s2" {
+			l.Ways[1].Cuts = []atm.Outage{{From: time.Second, To: 2 * time.Second}, {From: 3 * time.Second, To: 4 * time.Second}}
+		}
+	}
+	s := simulate(t, top, 0, nil)
+	defer s.close()
+	s.first = 4
+	told := make([]reaches, 3)
+	for i := range told {
+		s.ports[i].inform = &told[i]
+	}
+	s.clock.Run(10 * time.Second)
+	for i, want := range []string{"[6 false 6 true 6 false 6 true]", "[6 false 6 true 6 false 6 true]", ""} {
+		got := fmt.Sprint(told[i])
+		if i == 2 { // of two at a time, in any order
+			slices.Sort(told[i])
+			got, want = fmt.Sprint(told[i]), "[4 false 4 false 4 true 4 true 5 false 5 false 5 true 5 true]"
+		}
+		if got != want {
+			t.Errorf("node %d was told %s, want %s", i+4, got, want)
+		}
+	}
+}

@@ -61,6 +61,7 @@ type port struct {
 	fabric  *fabric
 	id      int
 	node    atm.Receiver
+	inform  informed     // nil: nobody wants to know
 	control atm.VC       // of the node's control circuit to itself
 	line    atm.Receiver // to the other nodes; nil if there are none
 	loop    *atm.Switch  // to itself
@@ -278,7 +279,11 @@ func (f *fabric) far(c *cable, i int) (atm.Receiver, error) {
 func controlVC(node int) atm.VC { return atm.VC{VCI: rmem.ControlVCI(node)} }
 
 // attach attaches a node to its port, before any cell is sent.
-func (f *fabric) attach(id int, node atm.Receiver) { f.ports[id].node = node }
+func (f *fabric) attach(id int, node atm.Receiver) {
+	p := f.ports[id]
+	p.node = node
+	p.inform, _ = node.(informed)
+}
 
 // later calls do after a time, unless the fabric is closed before.
 func (f *fabric) later(d time.Duration, do func()) {

@@ -110,9 +110,9 @@ func (f *fabric) reroute(c *cable, i int) {
 	f.emit(c, i, &LinkEvent{What: LinkRerouted, Moved: moved, Stranded: stranded})
 }
 
-// An informed receiver wants to know which nodes the network can reach.
+// An informed one wants to know which nodes the network can reach: a node.
 type informed interface {
-	// PeerReachable tells that there is a way to a node, or none.
+	// PeerReachable tells that there is a way to a node, by its number in the job, or none.
 	PeerReachable(node int, yes bool)
 }
 
@@ -122,8 +122,8 @@ var _ informed = (*rmem.Node)(nil)
 func (f *fabric) tell(apart map[[2]int]bool) {
 	change := func(pair [2]int, reachable bool) {
 		for end, id := range pair {
-			if n, ok := f.ports[id].node.(informed); ok {
-				n.PeerReachable(pair[1-end], reachable)
+			if n := f.ports[id].inform; n != nil {
+				n.PeerReachable(f.first+pair[1-end], reachable)
 			}
 		}
 	}

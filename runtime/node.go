@@ -49,6 +49,7 @@ func newJoinedNode(local int, t *join.Trunk, network *fabric, d *directory, even
 	n.slow = true
 	port.Attach(n.rmem)
 	network.attach(local, port)
+	network.ports[local].inform = n.rmem // port stands before the node
 	return n, nil
 }
 
