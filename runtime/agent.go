@@ -45,6 +45,7 @@ type agent struct {
 	wire    wire // to the other rmemrun; nil: there is none, or none that can be looked at
 	attends bool // it is the agent's at present
 	vain    int  // turns since something was there
+	owes    bool // a ring was served, and its guest may wait for the processor
 }
 
 // A charge is a ring that the agent has to serve.
@@ -256,6 +257,7 @@ func (c *charge) attend() {
 // serve serves a ring.
 func (a *agent) serve(c *charge) {
 	n, err := c.ring.Serve(rings.Slots)
+	a.owes = true
 	if err != nil && !c.failed {
 		c.failed = true
 		c.broken()

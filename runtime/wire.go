@@ -50,12 +50,19 @@ func (a *agent) flushWire() {
 // a guest: the answer may take that long.
 const answerTurns = 16
 
+// freeTurns is how often an agent that shares a processor looks, when it has nothing for a guest, before it gives the processor away.
+const freeTurns = 4
+
 // share gives the processor away, if others need it: who waits for what the agent has done, and in the other rmemrun who does what it waits for.
 func (a *agent) share(charges []*charge) {
 	if !a.attends || !a.processors.shared {
 		return
 	}
-	if a.vain++; a.vain > answerTurns || !slices.ContainsFunc(charges, (*charge).underway) {
+	a.vain++
+	switch {
+	case a.vain <= answerTurns && slices.ContainsFunc(charges, (*charge).underway):
+	case a.owes, a.vain%freeTurns == 0:
+		a.owes = false
 		yield()
 	}
 }
