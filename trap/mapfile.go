@@ -5,6 +5,7 @@ package trap
 import (
 	"fmt"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,8 +47,13 @@ func (s *Space) UnmapFile(addr, length uint64) {
 	}
 }
 
+// apart is where mappings of ours go that may be anywhere: where neither programs nor the
+// kernel put theirs. The kernel, asked to choose, takes the hole that the guest has just made
+// by munmap, in which the guest may expect to fault.
+const apart = 0x2000_0000_0000
+
 // mapFile has a stopped thread map a file of this process: at an address where nothing
-// may be mapped yet, or, if at is 0, at one that the kernel chooses.
+// may be mapped yet, or, if at is 0, apart from what is the guest's.
 func (e *engine) mapFile(t *Thread, fd int, off int64, length, at, prot uint64) (uint64, error) {
 	how := uint64(unix.O_RDONLY)
 	if prot&unix.PROT_WRITE != 0 {
@@ -58,11 +64,7 @@ func (e *engine) mapFile(t *Thread, fd int, off int64, length, at, prot uint64) 
 	if err != nil {
 		return 0, wrapGone("open it in the guest, by its name in /proc", err)
 	}
-	flags := uint64(unix.MAP_SHARED)
-	if at != 0 {
-		flags |= unix.MAP_FIXED_NOREPLACE
-	}
-	addr, err := e.syscall(t, unix.SYS_MMAP, at, length, prot, flags, theirs, uint64(off))
+	addr, err := e.mapAt(t, theirs, off, length, at, prot)
 	if err == ErrGone {
 		return 0, err
 	}
@@ -72,11 +74,34 @@ func (e *engine) mapFile(t *Thread, fd int, off int64, length, at, prot uint64) 
 	if err != nil {
 		return 0, wrapGone("mmap in the guest", err)
 	}
-	if at != 0 && addr != at { // a kernel before 4.17 takes the address for a hint
-		_, _ = e.syscall(t, unix.SYS_MUNMAP, addr, length)
-		return 0, fmt.Errorf("mmap in the guest: %#x is taken", at)
-	}
 	return addr, nil
+}
+
+// mapAt is mapFile for a file that is open in the guest.
+func (e *engine) mapAt(t *Thread, fd uint64, off int64, length, at, prot uint64) (uint64, error) {
+	const guard, stride, tries = 1 << 16, 1 << 30, 64
+	s := t.space
+	try := at
+	for n := 0; ; n++ {
+		if at == 0 {
+			try = max(s.apart, apart)
+		}
+		addr, err := e.syscall(t, unix.SYS_MMAP, try, length, prot, unix.MAP_SHARED|unix.MAP_FIXED_NOREPLACE, fd, uint64(off))
+		if err == nil && addr != try { // a kernel before 4.17 takes the address for a hint
+			e.unmap(t, addr, length)
+			err = syscall.EEXIST
+		}
+		switch {
+		case at != 0:
+			return addr, err
+		case err == nil:
+			s.apart = addr + (length+pageSize-1)&^(pageSize-1) + guard
+			return addr, nil
+		case err != syscall.EEXIST || n == tries:
+			return 0, err
+		}
+		s.apart = try + stride
+	}
 }
 
 // unmap has a stopped thread give up a mapping that it made for us.

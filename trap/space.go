@@ -38,6 +38,7 @@ type Space struct {
 	regions []*region
 	board   uint64 // where the stubs look for their rings; in a child, before it is boarded, where its parent's is
 	boarded bool   // it is there
+	apart   uint64 // where the next mapping of ours goes, if it may be anywhere; 0: none is there yet
 	retired bool   // no further instruction is replaced, and the stubs leave all to the trap
 
 	views  []*Mapping // memory of others that is mapped here, blank ones too
