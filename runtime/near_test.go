@@ -24,7 +24,7 @@ func TestShare(t *testing.T) {
 		guests.Set(cpu)
 		for _, taken := range []*unix.CPUSet{&guests, &guests, &none} {
 			p.share(taken)
-			if got := lastProcessor(p.own); got != cpu {
+			if got := p.here(); got != cpu {
 				t.Errorf("guests run on processor %d, and the agent on %d", cpu, got)
 			}
 			if err := unix.SchedGetaffinity(0, &now); err != nil || now != guests {

@@ -14,6 +14,11 @@ type placement struct {
 	known   bool
 	own     int // the agent's stat, see proc(5); -1: not open
 	pinned  bool
+
+	// Here, as what is given to system calls would else be allocated each time.
+	line  [1024]byte
+	one   unix.CPUSet
+	taken unix.CPUSet
 }
 
 // maxProcessors is how many a CPUSet has.
@@ -26,9 +31,9 @@ func (p *placement) avoid(taken *unix.CPUSet) {
 	}
 	for cpu := range maxProcessors {
 		if p.allowed.IsSet(cpu) && !taken.IsSet(cpu) {
-			var one unix.CPUSet
-			one.Set(cpu)
-			p.pinned = unix.SchedSetaffinity(0, &one) == nil || p.pinned
+			p.one.Zero()
+			p.one.Set(cpu)
+			p.pinned = unix.SchedSetaffinity(0, &p.one) == nil || p.pinned
 			return
 		}
 	}
@@ -42,7 +47,7 @@ func (p *placement) here() int {
 			p.allowed.Zero()
 		}
 	}
-	return lastProcessor(p.own)
+	return lastProcessor(p.own, p.line[:])
 }
 
 // release lets the agent run wherever it may.
@@ -69,26 +74,25 @@ func openStat(path string) int {
 }
 
 // runsOn is the processor that the guest's first thread was on last, -1 if that is not known.
-func (u *usage) runsOn() int {
+func (u *usage) runsOn(line []byte) int {
 	if u.place < 0 {
 		if pid := u.pid(); pid > 0 {
 			u.place = openStat(fmt.Sprintf("/proc/%d/stat", pid))
 		}
 	}
-	return lastProcessor(u.place)
+	return lastProcessor(u.place, line)
 }
 
-// lastProcessor reads from an open stat the processor that its thread was on last; -1: it cannot be told.
-func lastProcessor(fd int) int {
+// lastProcessor reads from an open stat, into line, the processor that its thread was on last; -1: it cannot be told.
+func lastProcessor(fd int, line []byte) int {
 	if fd < 0 {
 		return -1
 	}
-	var b [1024]byte
-	n, err := unix.Pread(fd, b[:], 0)
+	n, err := unix.Pread(fd, line, 0)
 	if err != nil {
 		return -1
 	}
-	return processorOf(b[:n])
+	return processorOf(line[:n])
 }
 
 // processorOf is the field "processor", the 39th, of a line of /proc/PID/stat; -1: there is none. The second field, the command, may have

@@ -54,7 +54,7 @@ func TestAvoid(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.avoid(&here)
-		if got := lastProcessor(p.own); got == cpu || got < 0 {
+		if got := p.here(); got == cpu || got < 0 {
 			t.Errorf("on processor %d, which is taken: then on %d", cpu, got)
 		}
 		p.release()

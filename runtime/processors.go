@@ -152,7 +152,7 @@ func (p *processors) consider(now time.Duration) {
 		running += u.sample(processTime(u.pid()), passed)
 		waited += u.waits()
 		if u.busy[0] > 0 || p.shared && running == 0 { // where an idle one was, it will begin to wait for us
-			if cpu := u.runsOn(); cpu >= 0 {
+			if cpu := u.runsOn(p.place.line[:]); cpu >= 0 {
 				p.taken.Set(cpu)
 			}
 		}
@@ -178,11 +178,11 @@ func (p *processors) giveWay() {
 	if p.shared {
 		return
 	}
-	taken := p.taken
+	p.place.taken = p.taken
 	if cpu := p.place.here(); cpu >= 0 {
-		taken.Set(cpu)
+		p.place.taken.Set(cpu)
 	}
-	p.place.avoid(&taken)
+	p.place.avoid(&p.place.taken)
 }
 
 // crowd looks whether processors are to be had, when of the time that has passed the agent has used some, and guests have waited some for theirs.

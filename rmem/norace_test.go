@@ -1,0 +1,5 @@
+//go:build !race
+
+package rmem
+
+const raceDetector = false
