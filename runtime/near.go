@@ -14,9 +14,9 @@ func (p *placement) share(taken *unix.CPUSet) {
 	}
 	for cpu := range maxProcessors {
 		if p.allowed.IsSet(cpu) && taken.IsSet(cpu) {
-			var one unix.CPUSet
-			one.Set(cpu)
-			p.pinned = unix.SchedSetaffinity(0, &one) == nil || p.pinned
+			p.one.Zero()
+			p.one.Set(cpu)
+			p.pinned = unix.SchedSetaffinity(0, &p.one) == nil || p.pinned
 			return
 		}
 	}
