@@ -179,9 +179,9 @@ func (c *initiator) drain() {
 		}
 		if c.again > 0 {
 			if f := c.overdue(); f != nil {
-				from := f.from
+				from, tries := f.from, f.tries
 				c.replies.Unlock()
-				c.transmitAgain(f, from)
+				c.transmitAgain(f, from, tries)
 				c.watch(f)
 				c.replies.Lock()
 				continue
@@ -413,11 +413,11 @@ func (c *initiator) transmit(f *flight) {
 }
 
 // transmitAgain sends f once more: of a block, what the target is not known to have, or not all of that. c.send is held.
-func (c *initiator) transmitAgain(f *flight, from int) {
+func (c *initiator) transmitAgain(f *flight, from int, tries uint8) {
 	p := &c.peer.path
 	switch {
 	case f.form == block && len(f.body) > 0:
-		c.parts.send(&c.cell, upperVC(c.vc), f.header, f.body, from, p.part(), p.window()>>(f.tries-1), func() { c.sendCell(f) })
+		c.parts.send(&c.cell, upperVC(c.vc), f.header, f.body, from, p.part(), p.window()>>(tries-1), func() { c.sendCell(f) })
 	case f.weight > 0: // a read
 		h := f.header
 		h.low |= uint32(from/8) << seqBits

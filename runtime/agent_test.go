@@ -415,7 +415,7 @@ func TestWaits(t *testing.T) {
 	if n := second([]byte("12 345 6\n")); n != 345 {
 		t.Errorf("the second of the numbers is %d", n)
 	}
-	u := &usage{pid: selfPID, stat: -1}
+	u := &usage{pid: selfPID, stat: -1, place: -1}
 	defer u.close()
 	if u.waits() != 0 {
 		t.Error("what was waited for before is counted")
@@ -426,7 +426,7 @@ func TestWaits(t *testing.T) {
 	if n := testing.AllocsPerRun(10, func() { u.waits() }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
-	gone := &usage{pid: func() int { return 1 << 22 }, stat: -1}
+	gone := &usage{pid: func() int { return 1 << 22 }, stat: -1, place: -1}
 	if gone.waits() != 0 || gone.stat != -1 {
 		t.Error("a process that does not exist has waited")
 	}

@@ -50,6 +50,7 @@ type usage struct {
 	stat   int // its schedstat, see proc(5); -1: not open
 	place  int // its stat; as well
 	waited time.Duration
+	line   [64]byte
 }
 
 // A Poll says whether the agent may spin.
@@ -261,14 +262,13 @@ func (u *usage) waits() time.Duration {
 			return 0
 		}
 	}
-	var b [64]byte
-	n, err := unix.Pread(u.stat, b[:], 0)
+	n, err := unix.Pread(u.stat, u.line[:], 0)
 	if err != nil { // it has ended; perhaps another thread has its place
 		u.close()
 		return 0
 	}
 	before := u.waited
-	u.waited = second(b[:n])
+	u.waited = second(u.line[:n])
 	if before == 0 || u.waited < before {
 		return 0
 	}
