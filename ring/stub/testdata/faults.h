@@ -154,7 +154,7 @@ static void faults(void)
 	      fault.state);
 	CHECK(go(b, OP_WAIT, 0, 1, (u64)p + PAGE - 16, -1, SEGMENT, 0, 0) == TRAPPED, "an event half to nowhere");
 	CHECK(c.replies->head == head && !c.replies->polling, "the notification is lost");
-	u64 event[4];
+	u64 event[4] __attribute__((aligned(32))); // in one page
 	c.in->events = 1;
 	CHECK(go(b, OP_WAIT, 0, 1, (u64)event, -1, SEGMENT, 0, 0) == TRAPPED && c.replies->head == head, "an event in the node is passed");
 	c.in->events = 0;
