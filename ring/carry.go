@@ -75,6 +75,7 @@ func (r *Ring) answers() (n int) {
 		r.next++
 	}
 	if n > 0 {
+		r.mark(r.next - 1)
 		store64(&r.replies.head, r.next)
 	}
 	return n

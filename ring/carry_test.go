@@ -62,8 +62,12 @@ func TestCarrier(t *testing.T) {
 					g.publish(g.claim(), cellOf(posted))
 					posted++
 				}
+				before := g.head()
 				if _, err := r.Serve(Slots); err != nil {
 					t.Fatal(err)
+				}
+				if _, said := g.reply(g.head() - 1); g.head() != before && !said {
+					t.Fatalf("request %d, the last that was answered, does not say so", g.head()-1)
 				}
 				for index := range s.cells {
 					if random.IntN(2) == 0 {

@@ -125,11 +125,17 @@ func (r *Ring) serve(most int) (int, error) {
 			store64(&r.replies.head, next)
 		}
 	}
+	if done > 0 {
+		r.mark(next - 1)
+	}
 	store64(&r.replies.head, next)
 	r.next = next
 	r.unlock()
 	return done, nil
 }
+
+// mark says in its own slot, too, that the last request of a batch was dealt with, which who waits for it sees earlier than the head.
+func (r *Ring) mark(index uint64) { store32(&r.answered[index%Slots].seq, uint32(index+1)) }
 
 // take carries out a request, if it is there and the server takes it.
 func (r *Ring) take(index uint64) bool {

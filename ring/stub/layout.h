@@ -59,7 +59,7 @@ struct replies {
 	volatile u64 left;   // the index + 1 of the last request that the exporter's stub leaves to the agent; 0: none was
 	u8 pad1[LINE - 16];
 	u8 pad2[4096 - 2 * LINE];
-	struct slot slots[SLOTS]; // the reply to the request of the same index; posted writes that succeed have none
+	struct slot slots[SLOTS]; // the reply to the request of the same index. To posted writes that succeed there is none, but seq of a batch's last is set
 };
 
 enum { OUT_FREE, OUT_LIVE };

@@ -160,13 +160,13 @@ var Layout = []Field{
 }
 
 var entries = [...]uint32{
-	decode.Notify: 0x01110,
-	decode.Read:   0x01410,
-	decode.CAS:    0x016f0,
-	decode.FAdd:   0x01710,
-	decode.Swap:   0x01730,
-	decode.Fence:  0x01750,
-	decode.Poll:   0x01880,
-	decode.Wait:   0x019b0,
-	decode.Write:  0x0a00,
+	decode.Notify: 0x01150,
+	decode.Read:   0x01450,
+	decode.CAS:    0x01730,
+	decode.FAdd:   0x01750,
+	decode.Swap:   0x01770,
+	decode.Fence:  0x01790,
+	decode.Poll:   0x01930,
+	decode.Wait:   0x01a60,
+	decode.Write:  0x0a40,
 }

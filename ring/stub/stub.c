@@ -139,7 +139,7 @@ HIDDEN int stub_fence(struct frame *f, const struct site *s)
 	if (!o)
 		return SLOW;
 	u64 tail = o->requests->tail;
-	for (u32 turns = 0; (i64)(o->replies->head - tail) < 0;) {
+	for (u32 turns = 0; !answered(b, o, tail - 1, turns);) {
 		if (f->leave || o->state != OUT_LIVE)
 			return SLOW;
 		take_in(b, 0);

@@ -160,6 +160,7 @@ static void faults(void)
 	c.in->events = 0;
 	CHECK(go(b, OP_WAIT, 0, 1, (u64)event, -1, SEGMENT + 1, 0, 0) == TRAPPED && c.replies->head == head, "a wait for another segment");
 	CHECK(go(b, OP_WAIT, 0, 1, (u64)event, -1, SEGMENT, 0, 0) == 0 && c.replies->head == head + 1 && !c.replies->polling, "the event does not come");
+	CHECK((u32)c.replies->slots[head % SLOTS].word[0] == (u32)(head + 1), "the slot of the last request does not say that it was served");
 
 	printf("ok\n");
 }
