@@ -35,10 +35,12 @@ func (b *Board) SetBell(addr uint64) { atomic.StoreUint64(&b.board.bell, addr) }
 // SetThreaded says that more than one thread uses the board.
 func (b *Board) SetThreaded() { atomic.StoreUint32(&b.board.threaded, 1) }
 
-// SetPatience says how many turns a stub waits before it gives the processor away between them, and how many before it asks for help.
-func (b *Board) SetPatience(spin, help uint32) {
+// SetPatience says how stubs wait. One that waits for an answer looks for it spin times before it gives the processor away between looks; one in wait, to which
+// anything may come at any time or nothing, dwell times. Either then gives it away so many times before it traps: for help, or to sleep.
+func (b *Board) SetPatience(spin, dwell, yields uint32) {
 	atomic.StoreUint32(&b.board.spin, spin)
-	atomic.StoreUint32(&b.board.patience, help)
+	atomic.StoreUint32(&b.board.dwell, dwell)
+	atomic.StoreUint32(&b.board.patience, spin+yields)
 }
 
 // SetFenced says that stubs have to fence before they look whether somebody attends to their rings; see [Barrier].

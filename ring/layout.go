@@ -115,7 +115,8 @@ type board struct {
 	insCount uint32
 	fenced   uint32
 	news     uint32
-	_        [page - 32]byte
+	dwell    uint32
+	_        [page - 36]byte
 	ins      [MaxIns]In
 	outs     [MaxOuts]Out
 }

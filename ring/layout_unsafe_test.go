@@ -86,6 +86,7 @@ func TestLayout(t *testing.T) {
 		{"offsetof(struct board, threaded)", unsafe.Offsetof(b.threaded)},
 		{"offsetof(struct board, spin)", unsafe.Offsetof(b.spin)},
 		{"offsetof(struct board, patience)", unsafe.Offsetof(b.patience)},
+		{"offsetof(struct board, dwell)", unsafe.Offsetof(b.dwell)},
 		{"offsetof(struct board, ins_count)", unsafe.Offsetof(b.insCount)},
 		{"offsetof(struct board, fenced)", unsafe.Offsetof(b.fenced)},
 		{"offsetof(struct board, news)", unsafe.Offsetof(b.news)},

@@ -155,7 +155,13 @@ func (k *bypasses) wait(turns, yields uint32) {
 	}
 }
 
-func (g *party) setPatience(turns, yields uint32) { g.board.SetPatience(turns, turns+yields) }
+func (g *party) setPatience(turns, yields uint32) {
+	dwell := uint32(0)
+	if turns > 0 { // it may spin
+		dwell = dwellTurns
+	}
+	g.board.SetPatience(turns, dwell, yields)
+}
 
 // begin makes a party of a new address space.
 func (k *bypasses) begin(s *trap.Space, sp *space) {

@@ -96,6 +96,10 @@ const (
 	manyTurns = 2000
 	fewTurns  = 100
 
+	// A guest in rmem_wait spins for so many turns, if it may spin at all: longer than it takes to trap, to sleep, to be woken and to be let go on. So
+	// nobody loses much by having spun in vain, and of two who answer each other one that has had to sleep finds the other still awake.
+	dwellTurns = 8000
+
 	// yieldTurns is how often a guest then gives its processor away, before it traps: for help, or to sleep. Each
 	// time, all others who want the processor may have it for a time slice, so that a trap is soon the shorter way.
 	yieldTurns = 2

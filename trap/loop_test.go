@@ -241,7 +241,7 @@ func (h *loop) Board(s *Space) (fd int, length uint64) {
 	if err != nil {
 		return -1, 0
 	}
-	b.SetPatience(4, 16)
+	b.SetPatience(4, 4, 12)
 	x := h.spaces[s]
 	x.board = b
 	return b.File()

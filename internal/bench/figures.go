@@ -98,7 +98,7 @@ func judged() []Figure {
 		oneWay(f("40-byte ping-pong, rmem_poll, one way", poll, Ratio, 2, raw40)),
 		oneWay(f("40-byte ping-pong, rmem_poll, one way", poll, Ratio, 2, Probe{PeerPerftestShm, "pingpong", 40})),
 		oneWay(f("40-byte ping-pong, rmem_poll, one way", poll, Ratio, 1, Probe{PeerShmemHeap, "pingpong", 40})),
-		oneWay(f("40-byte ping-pong, rmem_wait, one way", wait, Ratio, 0, raw40)),
+		oneWay(f("40-byte ping-pong, rmem_wait, one way", wait, Ratio, 2, raw40)),
 		f("40-byte write, acknowledged", put, Ratio, 0.5, Probe{PeerFabricShm, "put", 40}),
 		f("40-byte write, acknowledged, over UDP", over, Ratio, 1.5, Probe{FloorNet, "udp", 60}),
 		f("40-byte write, acknowledged, over UDP", over, Ratio, 1, Probe{PeerUCPTCP, "put", 40}),

@@ -122,6 +122,9 @@ func TestFull(t *testing.T) { runHarness(t, "full") }
 // An agent that sleeps is woken.
 func TestBell(t *testing.T) { runHarness(t, "bell") }
 
+// A wait looks for as long as its board says.
+func TestDwelling(t *testing.T) { runHarness(t, "dwelling") }
+
 // TestCells compares what stubs publish, byte by byte, with cells that package atm makes.
 func TestCells(t *testing.T) {
 	out := runHarness(t, "cells")

@@ -124,7 +124,8 @@ struct board {
 	volatile u32 ins_count;
 	volatile u32 fenced;   // membarrier(2) cannot be used: who looks at attended needs a fence before
 	volatile u32 news;     // rings have come or go: whoever looks for requests has to trap once, so that they can be mapped
-	u8 pad0[4096 - 32];
+	volatile u32 dwell;    // turns that a wait looks at rings, before it gives the processor away and then traps
+	u8 pad0[4096 - 36];
 	struct in ins[MAX_INS];
 	struct out outs[MAX_OUTS];
 };

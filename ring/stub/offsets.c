@@ -104,6 +104,7 @@ void offsets(void)
 	FIELD(board, ins_count);
 	FIELD(board, fenced);
 	FIELD(board, news);
+	FIELD(board, dwell);
 	FIELD(board, pad0);
 	FIELD(board, ins);
 	FIELD(board, outs);

@@ -220,7 +220,7 @@ HIDDEN int stub_wait(struct frame *f, const struct site *s)
 	} else {
 		u32 turns = 0;
 		f->state = POLLING;
-		while (!f->leave && possible(b, w.segment, 1) && !((r = take_in(b, &w)) & EVENT) && !turn(b, &turns))
+		while (!f->leave && possible(b, w.segment, 1) && !((r = take_in(b, &w)) & EVENT) && !dwell(b, &turns))
 			;
 		withdraw(b);
 	}

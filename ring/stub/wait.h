@@ -58,6 +58,17 @@ INLINE int turn(const struct board *b, u32 *turns)
 	return n >= b->patience;
 }
 
+// dwell is turn in a wait.
+INLINE int dwell(const struct board *b, u32 *turns)
+{
+	u32 n = ++*turns;
+	if (n > b->dwell)
+		syscall3(SYS_SCHED_YIELD, 0, 0, 0);
+	else
+		pause();
+	return n >= b->dwell + (b->patience - b->spin);
+}
+
 // wake_agent wakes the agent, and reports whether it will look at all rings now; if not, it is about to sleep and has to be woken again. To be called
 // behind a fence.
 INLINE int wake_agent(const struct board *b)

@@ -270,6 +270,36 @@ static void until_asleep(void)
 	} while (!end || end[2] != 'S');
 }
 
+// dwelling: a wait looks for as long as its board says, and the patience of who waits for an answer is no matter.
+static struct guest *notifier;
+static struct circuit *dwelt;
+
+static void *notify_when_looked_for(void *p)
+{
+	(void)p;
+	while (!dwelt->replies->polling)
+		sched_yield();
+	CHECK(go(notifier, OP_NOTIFY, 0, 1, 0, 0, dwelt->descriptor, 0, 0) == 0, "notify");
+	return 0;
+}
+
+static void dwelling(void)
+{
+	struct guest *a = new_guest(), *b = new_guest();
+	struct circuit c = connect(a, b, 0);
+	u64 event[4] __attribute__((aligned(32))) = {0};
+	b->board->patience = b->board->spin = b->board->dwell = 0;
+	CHECK(go(b, OP_WAIT, 0, 1, (u64)event, -1, SEGMENT, 0, 0) == TRAPPED && !c.replies->polling, "there was nothing to wait for");
+	CHECK(go(a, OP_NOTIFY, 0, 1, 0, 0, c.descriptor, 0, 0) == 0 && go(b, OP_WAIT, 0, 1, (u64)event, -1, SEGMENT, 0, 0) == 0, "what is there is not taken");
+	b->board->dwell = 0xf0000000;
+	notifier = a, dwelt = &c;
+	pthread_t t;
+	CHECK(pthread_create(&t, 0, notify_when_looked_for, 0) == 0, "no thread");
+	CHECK(go(b, OP_WAIT, 0, 1, (u64)event, -1, SEGMENT, 0, 0) == 0 && !c.replies->polling, "the wait has given up");
+	pthread_join(t, 0);
+	printf("ok\n");
+}
+
 static void doorbell(void)
 {
 	for (u32 fenced = 0; fenced < 2; fenced++) {
