@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
@@ -29,6 +31,8 @@ type bypass struct {
 	index uint64
 	cell  atm.Cell
 	reply atm.Cell
+
+	replied bool // to the last request
 }
 
 func newBypass(t testing.TB, s *Space, d Desc, peer *Node) *bypass {
@@ -55,8 +59,8 @@ func (b *bypass) ask(r request, data []byte) ([]byte, Error) {
 	n := op.lead() + copy(message[op.lead():], data)
 	b.cell.SetOctets(circuit.Requests)
 	sealCell(&b.cell, number, message[:n])
-	replied := b.serve()
-	if !replied {
+	b.replied = b.serve()
+	if !b.replied {
 		return nil, OK
 	}
 	if h, ok := b.reply.Header(); !ok || h.Octets() != circuit.Replies {
@@ -176,9 +180,13 @@ func TestPastTheNode(t *testing.T) {
 	}
 }
 
-// worldOf is newPair, for many, each to be closed.
-func worldOf(t *testing.T, size int, r Rights) *pair {
-	f := newFabric(nil, 2)
+// worldOf is newPair, for many, each to be closed. witness is that of the segment's node.
+func worldOf(t *testing.T, size int, r Rights, witness func(*Effect)) *pair {
+	f := newFabric(nil, 2, func(_ *fabric, cfg *Config) {
+		if cfg.ID == 1 {
+			cfg.Witness = witness
+		}
+	})
 	p := &pair{f: f, a: f.nodes[0].NewSpace(), b: f.nodes[1].NewSpace(), mem: make([]byte, size)}
 	p.seg = mustExport(t, p.b, "seg", p.mem, r)
 	p.d = mustImport(t, p.a, "seg", 1, r&access)
@@ -187,7 +195,11 @@ func worldOf(t *testing.T, size int, r Rights) *pair {
 
 func pastTheNode(t *testing.T, rt *rapid.T, rights Rights) {
 	const size = 104
-	p, q := worldOf(t, size, rights), worldOf(t, size, rights)
+	var heard Effect // what the witness was told last
+	p, q := worldOf(t, size, rights, func(e *Effect) {
+		heard = *e
+		heard.Data = bytes.Clone(e.Data)
+	}), worldOf(t, size, rights, nil)
 	defer p.f.close()
 	defer q.f.close()
 	b := newBypass(t, q.a, q.d, q.f.nodes[1])
@@ -251,6 +263,14 @@ func pastTheNode(t *testing.T, rt *rapid.T, rights Rights) {
 				rt.Fatalf("a second Direct: %v", stays)
 			}
 			y, ey := a.past(b)
+			reply := &b.reply
+			if !b.replied {
+				reply = nil
+			}
+			effect := b.x.Effect(ByNode, &b.cell, reply)
+			if effect.Circuit.Number, heard.Circuit.Number = 0, 0; !cmp.Equal(effect, heard, cmpopts.EquateEmpty()) {
+				rt.Fatalf("%v at %d: the witness is told %+v, and past the node %+v", a.op, a.offset, heard, effect)
+			}
 			if a.op.reply() == OpAck {
 				y, ey = nil, OK // the fence tells
 			}

@@ -13,12 +13,13 @@ import (
 
 // Config is what a node is made of.
 type Config struct {
-	ID, Nodes int          // this node's number, 0 to Nodes-1, and how many there are: 1 to 65504
-	Network   Network      // must not be nil
-	Directory Directory    // must not be nil
-	Observer  Observer     // nil: off
-	Log       hclog.Logger // nil: none
-	Clock     atm.Clock    // nil: the real time
+	ID, Nodes int           // this node's number, 0 to Nodes-1, and how many there are: 1 to 65504
+	Network   Network       // must not be nil
+	Directory Directory     // must not be nil
+	Observer  Observer      // nil: off
+	Witness   func(*Effect) // is told what becomes of requests to this node's segments, with locks held, and must not call the node; nil: off
+	Log       hclog.Logger  // nil: none
+	Clock     atm.Clock     // nil: the real time
 
 	// Silence is how long a node may leave what it is asked unanswered, however often it is asked, until all that waits for the
 	// answer ends with EDOWN; and how long the network may have no way to any other node, until all that waits for a notification does.
@@ -40,6 +41,7 @@ type Node struct {
 	network   Network
 	directory Directory
 	observer  Observer
+	witness   func(*Effect)
 	log       hclog.Logger
 	clock     atm.Clock
 	silence   time.Duration
@@ -80,7 +82,7 @@ type call interface {
 // New makes a node. The network may deliver cells to it from now on.
 func New(cfg Config) *Node {
 	n := &Node{
-		id: cfg.ID, network: cfg.Network, directory: cfg.Directory, observer: cfg.Observer, log: cfg.Log,
+		id: cfg.ID, network: cfg.Network, directory: cfg.Directory, observer: cfg.Observer, witness: cfg.Witness, log: cfg.Log,
 		clock: cfg.Clock, silence: cfg.Silence, random: cfg.Random,
 		peers:      make([]atomic.Pointer[peer], cfg.Nodes),
 		down:       make([]bool, cfg.Nodes),

@@ -426,6 +426,9 @@ func (t *target) serveBlock(d *demand) {
 		_, e = t.segment.access(d, t.rights)
 	}
 	t.status, t.next, t.left = e, d.offset+d.n, d.whole-d.n
+	if t.node.witness != nil {
+		t.testify(d, 0, e)
+	}
 	t.done(d, e, t.start, d.offset+d.n-t.start)
 	t.weigh(t.fresh(), int(d.n))
 	t.answer(e)
@@ -446,6 +449,9 @@ func (t *target) serve(d *demand) {
 		}
 	}
 	old, e := t.segment.access(d, t.rights)
+	if t.node.witness != nil {
+		t.testify(d, old, e)
+	}
 	t.done(d, e, d.offset, d.n)
 	switch {
 	case e != OK:
