@@ -58,6 +58,7 @@ const (
 // A Pair is the memory of rings of the same two guests: a file that the initiator writes, and one that the exporter does.
 type Pair struct {
 	requests, replies *file
+	shown             *file // what the initiator sees of replies; nil: these
 	rings             [Batch]Ring
 }
 
@@ -102,4 +103,7 @@ func RepliesOffset(i int) uint64 { return uint64(i) * uint64(repliesSize) }
 func (p *Pair) Close() {
 	p.requests.close()
 	p.replies.close()
+	if p.shown != nil {
+		p.shown.close()
+	}
 }

@@ -46,6 +46,7 @@ type Ring struct {
 	replies  *replies
 	asked    []slot      // of requests, by themselves: to find that a pointer to requests is not nil, the tail would be looked at, whose line is under way
 	answered []slot      // of replies
+	shown    *replies    // the copy that the initiator of a tapped ring sees; nil: it sees the replies
 	orphaned atomic.Bool // the exporter's guest is gone
 
 	// Guarded by the server's locks.
@@ -261,4 +262,10 @@ func (r *Ring) reset(s Server, start uint64) {
 	atomic.StoreUint32(&r.replies.polling, 0)
 	atomic.StoreUint64(&r.replies.left, 0)
 	atomic.StoreUint32(&r.replies.lock, unlocked)
+	if r.shown != nil {
+		for i := range r.shown.slots {
+			atomic.StoreUint32(&r.shown.slots[i].seq, r.answered[i].seq)
+		}
+		atomic.StoreUint64(&r.shown.head, start)
+	}
 }
