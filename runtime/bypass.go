@@ -39,9 +39,10 @@ type bypasses struct {
 	bell       *rings.Bell
 	processors *processors
 	agent      *agent
-	fenced     bool  // there is no barrier
-	joined     bool  // another rmemrun runs a part of the job
-	beyond     party // has the segments that circuits of a joined run lead to
+	testimony  *testimony // nil: nobody is told what becomes of requests
+	fenced     bool       // there is no barrier
+	joined     bool       // another rmemrun runs a part of the job
+	beyond     party      // has the segments that circuits of a joined run lead to
 
 	mu      sync.Mutex
 	parties map[*rmem.Space]*party
@@ -121,12 +122,12 @@ const (
 )
 
 // newBypasses makes the place for the rings of a run. It has to be closed.
-func newBypasses(j *Job, nodes int, network *fabric, log hclog.Logger) (*bypasses, error) {
+func newBypasses(j *Job, nodes int, network *fabric, testimony *testimony, log hclog.Logger) (*bypasses, error) {
 	bell, err := rings.NewBell()
 	if err != nil {
 		return nil, err
 	}
-	k := &bypasses{log: log, network: network, bell: bell, parties: map[*rmem.Space]*party{}, joined: j.Join != nil}
+	k := &bypasses{log: log, network: network, bell: bell, testimony: testimony, parties: map[*rmem.Space]*party{}, joined: j.Join != nil}
 	k.beyond = party{retired: true, inward: map[*bypass]struct{}{}}
 	k.processors = newProcessors(j.CPUs, j.Poll, nodes, k.wait)
 	barrier := rings.Barrier
@@ -141,6 +142,7 @@ func newBypasses(j *Job, nodes int, network *fabric, log hclog.Logger) (*bypasse
 // close ends the agent. No guest runs any more.
 func (k *bypasses) close() {
 	k.agent.stop()
+	k.testimony.stop()
 	k.bell.Close()
 }
 
@@ -277,7 +279,7 @@ func (k *bypasses) attach(c *trap.Call, b *bypass) error {
 	found := k.takePlace(b)
 	k.mu.Unlock()
 	if !found {
-		p, err := newPair(c, b.importer, b.exporter)
+		p, err := k.newPair(c, b.importer, b.exporter)
 		if err != nil {
 			return err
 		}
@@ -297,8 +299,11 @@ func (k *bypasses) attach(c *trap.Call, b *bypass) error {
 		}
 		return errElsewhere
 	}
+	if t, ok := b.server.(*witnessed); ok {
+		t.begin(b.ring())
+	}
 	x.inward[b] = struct{}{}
-	if !x.retired {
+	if !x.retired && !k.testimony.agentServes() {
 		b.stage = arriving
 		x.arriving = append(x.arriving, b)
 		x.tell(true)
@@ -330,8 +335,12 @@ func (k *bypasses) releasePlace(b *bypass) *pair {
 }
 
 // newPair makes rings between two guests and maps them into the importer.
-func newPair(c *trap.Call, importer, exporter *party) (*pair, error) {
-	memory, err := rings.NewPair()
+func (k *bypasses) newPair(c *trap.Call, importer, exporter *party) (*pair, error) {
+	newMemory := rings.NewPair
+	if k.testimony != nil {
+		newMemory = rings.NewTappedPair
+	}
+	memory, err := newMemory()
 	if err != nil {
 		return nil, err
 	}
@@ -341,7 +350,7 @@ func newPair(c *trap.Call, importer, exporter *party) (*pair, error) {
 		p.Close()
 		return nil, err
 	}
-	fd, length = p.Replies()
+	fd, length = p.Shown()
 	if p.replies, err = c.Space.MapFile(fd, 0, length, false); err != nil {
 		c.Space.UnmapFile(p.requests, length)
 		p.Close()

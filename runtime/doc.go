@@ -19,6 +19,7 @@
 //
 // run.mu guards how the job ends and is held for assignments only. fabric.mu and directory.mu guard their maps; a
 // circuit is connected in an atm.Switch, and the counters of its policers and shapers are read, with fabric.mu held, and watchers are
-// woken without directory.mu. stream.mu is held while the observer runs: events come one at a time, and the observer must not call into the job. The last three may
-// be taken with locks of rmem held, and nothing of rmem is called with one of them held.
+// woken without directory.mu. stream.mu is held while the observer runs: events come one at a time, and the observer must not call into the job; and
+// so is testimony.mu while the witness does. The last four may
+// be taken with locks of rmem held, and nothing of rmem that locks is called with one of them held.
 package runtime

@@ -22,7 +22,7 @@ func testNodes(t testing.TB, count int) []*node {
 	d := newDirectory(count)
 	nodes := make([]*node, count)
 	for id := range nodes {
-		nodes[id] = newNode(id, count, network, d, nil, hclog.NewNullLogger())
+		nodes[id] = newNode(id, count, network, d, nil, nil, hclog.NewNullLogger())
 	}
 	t.Cleanup(func() {
 		for _, n := range nodes {
@@ -352,7 +352,7 @@ func TestLeaveAfterTheAnswer(t *testing.T) {
 	}
 	r := &run{directory: newDirectory(2)}
 	for id := range 2 {
-		r.nodes = append(r.nodes, newNode(id, 2, network, r.directory, nil, hclog.NewNullLogger()))
+		r.nodes = append(r.nodes, newNode(id, 2, network, r.directory, nil, nil, hclog.NewNullLogger()))
 	}
 	left := make(chan struct{})
 	leaver := r.nodes[1]

@@ -72,6 +72,8 @@ type Job struct {
 	// Observer, if set, is given every event, one at a time, from whatever goroutine it happened on; it delays the guest
 	// that the event is of. Nil: no events are made, at the cost of one predictable branch each.
 	Observer func(*Event)
+	// Witness, if set, is told what becomes of each operation on a segment. Unlike Observer it leaves circuits their rings.
+	Witness *Witness
 	// Join, if set, makes the job part of one that another rmemrun runs, too.
 	Join *Join
 	// Log is rmemrun's own log. Nil: none.
@@ -172,11 +174,11 @@ func (j *Job) network(first, nodes int, events *stream, log hclog.Logger) (*fabr
 
 // bypasses makes the place for the rings of the job; nil: it has none, as its engine has no stubs.
 // What is observed has them, and its instructions are replaced, but no circuit goes past its node (port.plain).
-func (j *Job) bypasses(nodes int, network *fabric, log hclog.Logger) (*bypasses, error) {
+func (j *Job) bypasses(nodes int, network *fabric, testimony *testimony, log hclog.Logger) (*bypasses, error) {
 	if j.engineName() != patchEngine || j.newEngine != nil {
 		return nil, nil
 	}
-	return newBypasses(j, nodes, network, log.Named("rings"))
+	return newBypasses(j, nodes, network, testimony, log.Named("rings"))
 }
 
 // environment returns the environment of one node's guest: the job's, with the node's number and the count of nodes.

@@ -105,7 +105,8 @@ func (j *Job) Run() (Result, error) {
 		return Result{Status: StatusFault, Node: -1}, err
 	}
 	defer network.close()
-	bypasses, err := j.bypasses(nodes, network, r.log)
+	testimony := newTestimony(j.Witness)
+	bypasses, err := j.bypasses(nodes, network, testimony, r.log)
 	if err != nil {
 		return Result{Status: StatusFault, Node: -1}, err
 	}
@@ -116,8 +117,8 @@ func (j *Job) Run() (Result, error) {
 	for local := range nodes {
 		var n *node
 		if r.trunk == nil {
-			n = newNode(local, nodes, network, r.directory, events, r.log)
-		} else if n, err = newJoinedNode(local, r.trunk, network, r.directory, events, r.log); err != nil {
+			n = newNode(local, nodes, network, r.directory, events, testimony, r.log)
+		} else if n, err = newJoinedNode(local, r.trunk, network, r.directory, events, testimony, r.log); err != nil {
 			return Result{Status: StatusFault, Node: -1}, err
 		}
 		if network.memory {

@@ -31,21 +31,21 @@ type node struct {
 }
 
 // newNode makes node id of a job of the given number of nodes, without its engine, and attaches it to the network.
-func newNode(id, nodes int, network *fabric, d *directory, events *stream, log hclog.Logger) *node {
-	n := makeNode(id, nodes, network.ports[id], d, events, log)
+func newNode(id, nodes int, network *fabric, d *directory, events *stream, testimony *testimony, log hclog.Logger) *node {
+	n := makeNode(id, nodes, network.ports[id], d, events, testimony, log)
 	n.slow = !network.memory
 	network.attach(id, n.rmem)
 	return n
 }
 
 // newJoinedNode makes the node with a number within this process of a job that another rmemrun runs, too.
-func newJoinedNode(local int, t *join.Trunk, network *fabric, d *directory, events *stream, log hclog.Logger) (*node, error) {
+func newJoinedNode(local int, t *join.Trunk, network *fabric, d *directory, events *stream, testimony *testimony, log hclog.Logger) (*node, error) {
 	id := t.First() + local
 	port, err := t.Port(id, network.ports[local])
 	if err != nil {
 		return nil, err
 	}
-	n := makeNode(id, t.Total(), port, t.Directory(d), events, log)
+	n := makeNode(id, t.Total(), port, t.Directory(d), events, testimony, log)
 	n.slow = true
 	port.Attach(n.rmem)
 	network.attach(local, port)
@@ -54,7 +54,7 @@ func newJoinedNode(local int, t *join.Trunk, network *fabric, d *directory, even
 }
 
 // makeNode makes a node that sends to its network and does not receive yet.
-func makeNode(id, nodes int, network rmem.Network, d rmem.Directory, events *stream, log hclog.Logger) *node {
+func makeNode(id, nodes int, network rmem.Network, d rmem.Directory, events *stream, testimony *testimony, log hclog.Logger) *node {
 	n := &node{id: id, nodes: nodes, events: events, log: log.With("node", id), commons: newCommons()}
 	n.commons.join(id)
 	config := rmem.Config{
@@ -62,6 +62,9 @@ func makeNode(id, nodes int, network rmem.Network, d rmem.Directory, events *str
 	}
 	if events != nil {
 		config.Observer = n
+	}
+	if testimony != nil {
+		config.Witness = testimony.tell
 	}
 	n.rmem = rmem.New(config)
 	return n
