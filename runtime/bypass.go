@@ -56,6 +56,7 @@ type party struct {
 	belled bool         // the bell is mapped
 	outs   map[rmem.Desc]*bypass
 	places map[uint32]*bypass // the same, by place in the board
+	loops  int                // how many of outs lead to segments of this address space
 	uses   map[rmem.Desc]int  // of descriptors that have none, by instructions that trapped
 	ins    [rings.MaxIns]*bypass
 	count  int // of ins that were ever used
@@ -251,6 +252,9 @@ func (k *bypasses) tryOpen(c *trap.Call, n *node, sp *space, d rmem.Desc) error 
 		return err
 	}
 	g.outs[d], g.places[place] = b, b
+	if b.loop() {
+		g.loops++
+	}
 	b.start = b.ring().Head()
 	b.goLive()
 	k.agent.add(&b.charge)
@@ -635,6 +639,22 @@ func (k *bypasses) drain(c *trap.Call, sp *space, d rmem.Desc) bool {
 	return b != nil
 }
 
+// drainTo has everything carried out that the guest has posted to a segment of its own: what it waits for may be among that, and nobody else be left
+// who could send anything.
+func (k *bypasses) drainTo(c *trap.Call, sp *space, seg rmem.Seg) {
+	if sp.party.loops == 0 {
+		return
+	}
+	for _, b := range sp.party.outs {
+		if b.loop() && b.circuit.Segment == seg {
+			b.drain(c.Space)
+		}
+	}
+}
+
+// loop reports whether the circuit leads back to where it comes from.
+func (b *bypass) loop() bool { return b.exporter == b.importer }
+
 // drain has everything carried out that was posted; s is the importer's space, nil if it has ended.
 func (b *bypass) drain(s *trap.Space) {
 	r := b.ring()
@@ -671,6 +691,9 @@ func (k *bypasses) end(b *bypass) (carried uint64) {
 	b.server.Close()
 	carried = b.ring().Head() - b.start
 	delete(b.importer.outs, b.desc)
+	if b.loop() {
+		b.importer.loops--
+	}
 	delete(b.importer.places, uint32(b.desc)&0xffff)
 	x := b.exporter
 	k.mu.Lock()

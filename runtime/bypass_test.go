@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	guest "rmemrun/guest/go/rmem"
+	"rmemrun/rmem"
 )
 
 func init() {
@@ -21,6 +22,7 @@ func init() {
 	guests["circuits"] = circuitsGuest
 	guests["leaver"] = leaverGuest
 	guests["pair"] = pairGuest
+	guests["last"] = lastGuest
 }
 
 // patched has a job run with stubs and rings, and who waits do so in a certain way.
@@ -370,4 +372,46 @@ func TestWhatWasPostedArrives(t *testing.T) {
 			}
 		})
 	}
+}
+
+// lastGuest: who waits for what it has itself posted gets it, though nobody else is left who could send anything.
+func lastGuest() error {
+	seg, err := guest.Export("box", make([]byte, 64), everyRight)
+	if err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	if guest.Node() == 1 {
+		return nil
+	}
+	d, err := guest.Import("box", 0, everyRight, 0)
+	if err != nil {
+		return fmt.Errorf("import: %w", err)
+	}
+	for err == nil || errors.Is(err, guest.ETIMEDOUT) {
+		_, err = seg.Wait(time.Millisecond)
+	}
+	if !errors.Is(err, guest.EDOWN) {
+		return fmt.Errorf("wait when all others are gone: %w", err)
+	}
+	for i := range 300 {
+		if err := d.Notify(uint64(i % 64)); err != nil {
+			return fmt.Errorf("notify %d: %w", i, err)
+		}
+		if e, err := seg.Wait(guest.Forever); err != nil || e.Offset != uint64(i%64) || e.Count != 1 {
+			return fmt.Errorf("wait for what was notified, %d: %+v, %w", i, e, err)
+		}
+		if _, err := seg.Wait(0); !errors.Is(err, guest.ETIMEDOUT) && !errors.Is(err, guest.EDOWN) {
+			return fmt.Errorf("another wait, %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func TestWaitForWhatWasPosted(t *testing.T) {
+	for _, w := range ways {
+		t.Run(w.name, func(t *testing.T) { succeed(t, "last", 2, patched(w.poll, w.cpus)) })
+	}
+	t.Run("by the agent", func(t *testing.T) {
+		succeed(t, "last", 2, func(j *Job) { j.Witness = &Witness{Tell: func(*rmem.Effect) {}, AgentServes: true} })
+	})
 }

@@ -229,6 +229,8 @@ func (n *node) past(c *trap.Call, sp *space, seg rmem.Seg, desc rmem.Desc) {
 		}
 	case decode.Fence:
 		n.bypasses.drain(c, sp, desc)
+	case decode.Wait:
+		n.bypasses.drainTo(c, sp, seg)
 	case decode.Release:
 		n.instructions += n.bypasses.shut(c, sp, desc)
 	case decode.Revoke:
