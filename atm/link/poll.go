@@ -158,6 +158,16 @@ func (p *Polled) take() int {
 	}
 }
 
+// Processor is the one on which the kernel took in what came last, -1 if that is not known: what comes over the loopback is taken in where it is sent, unless the administrator
+// has it spread over processors.
+func (p *Polled) Processor() int {
+	cpu, err := unix.GetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_INCOMING_CPU)
+	if err != nil {
+		return -1
+	}
+	return cpu
+}
+
 // Flush sends the cells that have been given to the link.
 func (p *Polled) Flush() {
 	if p.l.pending.Load() {

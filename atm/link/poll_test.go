@@ -4,9 +4,14 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
+	"os"
+	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"rmemrun/atm"
 )
@@ -140,5 +145,48 @@ func TestPolledNeedsAPort(t *testing.T) {
 	defer l.Close()
 	if _, err := l.Polled(func() {}); err != ErrNotPolled {
 		t.Errorf("a link to any port can be looked at: %v", err)
+	}
+}
+
+// TestPolledProcessor: over the loopback, what comes was sent from the processor that the socket tells.
+func TestPolledProcessor(t *testing.T) {
+	if spread, err := os.ReadFile("/sys/class/net/lo/queues/rx-0/rps_cpus"); err == nil && strings.Trim(string(spread), "0,\n") != "" {
+		t.Skip("the kernel is told to spread what comes over processors")
+	}
+	var got row
+	near, _, far := polledPair(t, Bare, &got, func() {})
+	from, err := far.Polled(func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	near.Attend(true)
+	from.Attend(true)
+	runtime.LockOSThread() // not unlocked: the thread ends with the test
+	var allowed, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
+		t.Fatal(err)
+	}
+	var c atm.Cell
+	c.SetHeader(atm.Header{VC: atm.VC{VCI: 50}})
+	for cpu := range 1024 {
+		if !allowed.IsSet(cpu) {
+			continue
+		}
+		one.Zero()
+		one.Set(cpu)
+		if err := unix.SchedSetaffinity(0, &one); err != nil {
+			t.Fatal(err)
+		}
+		before := got.next.Load()
+		far.Receive(&c)
+		from.Flush()
+		for began := time.Now(); got.next.Load() == before; {
+			if near.Poll(); time.Since(began) > 20*time.Second {
+				t.Fatal("nothing has come")
+			}
+		}
+		if from := near.Processor(); from != cpu {
+			t.Errorf("sent from processor %d, the socket says %d", cpu, from)
+		}
 	}
 }
