@@ -45,7 +45,7 @@ type agent struct {
 	wire    wire // to the other rmemrun; nil: there is none, or none that can be looked at
 	attends bool // it is the agent's at present
 	vain    int  // turns since something was there
-	owes    bool // a ring was served, and its guest may wait for the processor
+	owes    bool // something was served, and who has waited for it may wait for the processor
 }
 
 // A charge is a ring that the agent has to serve.
@@ -191,7 +191,7 @@ func (a *agent) hover(charges []*charge) (busy bool) {
 		served := a.serveHovered(charges)
 		a.flushWire()
 		if a.pollWire() {
-			served = true
+			served, a.owes = true, true
 			a.serveHovered(charges)
 			a.flushWire()
 		}

@@ -26,16 +26,17 @@ type processors struct {
 	// Others that spin, if the run is joined: the agent, as it looks at the link, and that of the other rmemrun, if it is on this machine.
 	linked bool
 	beside int
+	from   func() int // the processor that the other rmemrun last sent from, if it is on this machine; nil: there is no wire
 
 	// The agent's.
 	hover   bool // the agent may spin
-	shared  bool // but has to share a processor with a guest that waits for it, or with the other rmemrun
+	shared  bool // but one of those that spin, perhaps the agent, has to share a processor with another
 	sampled time.Duration
 	own     time.Duration // what the agent had used then
 	rested  bool          // it has slept since
 	crowded int           // for so many samples more, there is no processor to be had
 	place   placement
-	taken   unix.CPUSet // on which guests ran when they were sampled
+	taken   unix.CPUSet // on which guests ran that were busy when they were sampled
 
 	mu     sync.Mutex // over guests; the agent only tries
 	guests []*usage
@@ -156,7 +157,7 @@ func (p *processors) consider(now time.Duration) {
 	for _, u := range p.guests {
 		running += u.sample(processTime(u.pid()), passed)
 		waited += u.waits()
-		if u.busy[0] > 0 || p.shared && running == 0 { // where an idle one was, it will begin to wait for us
+		if u.busy[0] > 0 {
 			if cpu := u.runsOn(p.place.line[:]); cpu >= 0 {
 				p.taken.Set(cpu)
 			}
@@ -169,12 +170,20 @@ func (p *processors) consider(now time.Duration) {
 	p.decide(running)
 	switch {
 	case p.shared:
-		p.place.share(&p.taken)
+		p.place.share(&p.taken, p.other())
 	case p.hover:
 		p.place.avoid(&p.taken)
 	default:
 		p.place.release()
 	}
+}
+
+// other is the processor of the other rmemrun's agent, -1 if that is not known.
+func (p *processors) other() int {
+	if p.beside == 0 || p.from == nil {
+		return -1
+	}
+	return p.from()
 }
 
 // giveWay moves the agent, which was woken and is going to hover, off the processor that it is on: most likely that of the guest that

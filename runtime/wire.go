@@ -12,6 +12,7 @@ type wire interface {
 	Attend(yes bool) // the caller looks at it, or does no more
 	Poll() bool      // deals with something that has come, if there is something
 	Flush()          // sends what waits to be sent
+	Processor() int  // on which something was last taken in, -1: it is not known
 	Leave()          // nobody is to be told any more that something has come
 }
 
@@ -23,7 +24,7 @@ func (a *agent) wired(u *link.UDP) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.wire, a.running = p, true
+	a.wire, a.running, a.processors.from = p, true, p.Processor
 	go a.run()
 	return nil
 }
@@ -50,10 +51,11 @@ func (a *agent) flushWire() {
 // a guest: the answer may take that long.
 const answerTurns = 16
 
-// freeTurns is how often an agent that shares a processor looks, when it has nothing for a guest, before it gives the processor away.
-const freeTurns = 4
+// freeTurns is how often an agent that shares a processor looks, when it has nothing for a guest, before it gives the processor away. Who has given it away to the agent, to wait for an
+// answer, has its request carried meanwhile by the other agent: that takes fewer turns.
+const freeTurns = 8
 
-// share gives the processor away, if others need it: who waits for what the agent has done, and in the other rmemrun who does what it waits for.
+// share gives the processor away, if others may need it: who waits for what the agent has done, of whichever rmemrun he is.
 func (a *agent) share(charges []*charge) {
 	if !a.attends || !a.processors.shared {
 		return
