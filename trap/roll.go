@@ -412,6 +412,7 @@ func (e *engine) faulted(t *Thread, sig unix.Signal) bool {
 	if p == nil {
 		return false
 	}
+	t.displaced = true // it has those of the stub
 	e.begin(t, &p.site, 0)
 	return true
 }
@@ -428,6 +429,7 @@ func (e *engine) boardChild(t *Thread, r *region) bool {
 		}
 		e.Log.Debug("a forked child keeps to the trap", "pid", t.process.pid, "reason", err)
 		if p := t.space.patches[t.regs.Rip]; p != nil {
+			t.displaced = true
 			e.begin(t, &p.site, 0)
 			return true
 		}
