@@ -55,6 +55,17 @@ func (b *Board) SetNews(yes bool) {
 	atomic.StoreUint32(&b.board.news, n)
 }
 
+// SetStaging says where the guest has its staging memory; 0: nowhere.
+func (b *Board) SetStaging(addr uint64) { atomic.StoreUint64(&b.board.staging, addr) }
+
+// SetMapped says which memory of the guest is mapped here, too: sources in there are not staged. i is less than MaxRanges.
+func (b *Board) SetMapped(i int, start, end uint64) {
+	m := &b.board.mapped[i]
+	atomic.StoreUint64(&m.end, 0) // empty, until both are there
+	atomic.StoreUint64(&m.start, start)
+	atomic.StoreUint64(&m.end, end)
+}
+
 // Close gives up the board here. The guest may go on to look at it.
 func (b *Board) Close() { b.file.close() }
 

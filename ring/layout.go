@@ -16,6 +16,13 @@ const (
 	// MaxIns is how many rings an exporter can serve by itself.
 	MaxIns = 256
 
+	// MaxRanges is how many ranges of exported memory a board names.
+	MaxRanges = 8
+
+	// MaxStaged is the length of the longest source that is staged, and MinStaged of the shortest, in bytes.
+	MaxStaged = 1 << 20
+	MinStaged = 41
+
 	page = 4096
 )
 
@@ -105,6 +112,20 @@ type In struct {
 	_                [2*line - 96]byte
 }
 
+// staging is what the guest's stubs copy sources to.
+type staging struct {
+	_     structs.HostLayout
+	owner uint64 // atomic
+	_     [page - 8]byte
+	bytes [MaxStaged]byte
+}
+
+// mapped is memory of the guest that is mapped here, too.
+type mapped struct {
+	_          structs.HostLayout
+	start, end uint64 // atomic
+}
+
 // board is what rmemrun tells the stubs of one address space.
 type board struct {
 	_        structs.HostLayout
@@ -116,7 +137,10 @@ type board struct {
 	fenced   uint32
 	news     uint32
 	dwell    uint32
-	_        [page - 36]byte
+	_        uint32
+	staging  uint64 // atomic; address in the guest
+	mapped   [MaxRanges]mapped
+	_        [page - 48 - 16*MaxRanges]byte
 	ins      [MaxIns]In
 	outs     [MaxOuts]Out
 }

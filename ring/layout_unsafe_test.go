@@ -22,6 +22,7 @@ func TestLayout(t *testing.T) {
 	var i In
 	var b board
 	var s slot
+	var g staging
 	fields := []struct {
 		c    string // an expression
 		want uintptr
@@ -90,6 +91,15 @@ func TestLayout(t *testing.T) {
 		{"offsetof(struct board, ins_count)", unsafe.Offsetof(b.insCount)},
 		{"offsetof(struct board, fenced)", unsafe.Offsetof(b.fenced)},
 		{"offsetof(struct board, news)", unsafe.Offsetof(b.news)},
+		{"offsetof(struct board, staging)", unsafe.Offsetof(b.staging)},
+		{"offsetof(struct board, mapped)", unsafe.Offsetof(b.mapped)},
+		{"sizeof(struct range)", unsafe.Sizeof(b.mapped[0])},
+		{"offsetof(struct range, start)", unsafe.Offsetof(b.mapped[0].start)},
+		{"offsetof(struct range, end)", unsafe.Offsetof(b.mapped[0].end)},
+		{"MAX_RANGES", MaxRanges}, {"STAGING", MaxStaged}, {"STAGED_LEAST", MinStaged},
+		{"sizeof(struct staging)", unsafe.Sizeof(g)},
+		{"offsetof(struct staging, owner)", unsafe.Offsetof(g.owner)},
+		{"offsetof(struct staging, bytes)", unsafe.Offsetof(g.bytes)},
 		{"offsetof(struct board, ins)", unsafe.Offsetof(b.ins)},
 		{"offsetof(struct board, outs)", unsafe.Offsetof(b.outs)},
 	}

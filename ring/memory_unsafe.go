@@ -16,6 +16,7 @@ const (
 	requestsSize = unsafe.Sizeof(requests{})
 	repliesSize  = unsafe.Sizeof(replies{})
 	boardSize    = unsafe.Sizeof(board{})
+	stagingSize  = unsafe.Sizeof(staging{})
 )
 
 func requestsAt(memory []byte, i int) *requests {
@@ -28,6 +29,10 @@ func repliesAt(memory []byte, i int) *replies {
 
 func boardAt(memory []byte) *board {
 	return (*board)(unsafe.Pointer(unsafe.SliceData(memory[:boardSize])))
+}
+
+func stagingAt(memory []byte) *staging {
+	return (*staging)(unsafe.Pointer(unsafe.SliceData(memory[:stagingSize])))
 }
 
 // aligned is a slot as package atm has it.

@@ -25,6 +25,9 @@ enum {
 	SLOTS = 256,     // of a ring; a power of two
 	MAX_OUTS = 4096, // circuits with a ring, by the low 16 bits of the descriptor; those above go by the trap
 	MAX_INS = 256,
+	MAX_RANGES = 8,
+	STAGING = 1 << 20,    // bytes of a source that can be staged
+	STAGED_LEAST = 41,     // and from how many on: from those that no cell holds
 };
 
 // A slot is one cell and what makes it visible: stored last, the low 32 bits of its index + 1. The data of a cell are aligned.
@@ -112,6 +115,19 @@ struct in {
 	u8 pad1[2 * LINE - 96];
 } __attribute__((aligned(LINE)));
 
+// Where a stub copies the source of a block write, which traps then: rmemrun takes it from there, which costs less than to read it in the guest. Written by the guest.
+// It belongs to one instruction at a time, until that is carried out or the thread is put back to it; others trap as they are.
+struct staging {
+	volatile u64 owner; // the address of the stub's frame; 0: nobody's
+	u8 pad0[4096 - 8];
+	u8 bytes[STAGING];
+} __attribute__((aligned(LINE)));
+
+// Memory of the guest that rmemrun has mapped, too, since it is exported: what is written from there needs no staging.
+struct range {
+	volatile u64 start, end; // equal: none
+};
+
 // Bit 0 of the bell. The agent sets it before it sleeps, and then looks at all rings once more. So who has published a request, and behind a fence finds
 // it clear, need not ring; who finds it set rings until somebody is woken. The other bits are the agent's.
 enum { AGENT_SLEEPS = 1 };
@@ -125,7 +141,10 @@ struct board {
 	volatile u32 fenced;   // membarrier(2) cannot be used: who looks at attended needs a fence before
 	volatile u32 news;     // rings have come or go: whoever looks for requests has to trap once, so that they can be mapped
 	volatile u32 dwell;    // turns that a wait looks at rings, before it gives the processor away and then traps
-	u8 pad0[4096 - 36];
+	u32 pad1;
+	struct staging *volatile staging; // address in this guest; 0: there is none
+	struct range mapped[MAX_RANGES];
+	u8 pad0[4096 - 48 - 16 * MAX_RANGES];
 	struct in ins[MAX_INS];
 	struct out outs[MAX_OUTS];
 };
@@ -174,9 +193,10 @@ enum {
 struct site {
 	int (*stub)(struct frame *, const struct site *); // FAST or SLOW
 	const void *fast, *slow; // where to go afterwards: behind the instruction, or to the trap
+	const void *staged;      // in place of slow: to the trap of an instruction whose source is staged
 	const struct board *board;
 	u8 op, flags, width, v, a, p;
-	u8 pad[10];
+	u8 pad[2];
 };
 
 enum { FAST, SLOW };

@@ -15,6 +15,9 @@ void offsets(void)
 	NUMBER(SLOTS);
 	NUMBER(MAX_OUTS);
 	NUMBER(MAX_INS);
+	NUMBER(MAX_RANGES);
+	NUMBER(STAGING);
+	NUMBER(STAGED_LEAST);
 	NUMBER(OUT_FREE);
 	NUMBER(OUT_LIVE);
 	NUMBER(RIGHT_READ);
@@ -96,6 +99,15 @@ void offsets(void)
 	FIELD(in, replies);
 	FIELD(in, pad1);
 
+	STRUCT(staging);
+	FIELD(staging, owner);
+	FIELD(staging, pad0);
+	FIELD(staging, bytes);
+
+	STRUCT(range);
+	FIELD(range, start);
+	FIELD(range, end);
+
 	STRUCT(board);
 	FIELD(board, bell);
 	FIELD(board, threaded);
@@ -105,6 +117,9 @@ void offsets(void)
 	FIELD(board, fenced);
 	FIELD(board, news);
 	FIELD(board, dwell);
+	FIELD(board, pad1);
+	FIELD(board, staging);
+	FIELD(board, mapped);
 	FIELD(board, pad0);
 	FIELD(board, ins);
 	FIELD(board, outs);
@@ -128,6 +143,7 @@ void offsets(void)
 	FIELD(site, stub);
 	FIELD(site, fast);
 	FIELD(site, slow);
+	FIELD(site, staged);
 	FIELD(site, board);
 	FIELD(site, op);
 	FIELD(site, flags);

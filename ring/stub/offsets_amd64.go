@@ -52,13 +52,14 @@ const (
 	SiteStub     = 0
 	SiteFast     = 8
 	SiteSlow     = 16
-	SiteBoard    = 24
-	SiteOp       = 32
-	SiteFlags    = 33
-	SiteWidth    = 34
-	SiteV        = 35
-	SiteA        = 36
-	SiteP        = 37
+	SiteStaged   = 24
+	SiteBoard    = 32
+	SiteOp       = 40
+	SiteFlags    = 41
+	SiteWidth    = 42
+	SiteV        = 43
+	SiteA        = 44
+	SiteP        = 45
 )
 
 // Layout is what the compiler has made of layout.h.
@@ -120,6 +121,13 @@ var Layout = []Field{
 	{"in", "requests", 80, 8},
 	{"in", "replies", 88, 8},
 	{"in", "pad1", 96, 32},
+	{"staging", "", 0, 1052672},
+	{"staging", "owner", 0, 8},
+	{"staging", "pad0", 8, 4088},
+	{"staging", "bytes", 4096, 1048576},
+	{"range", "", 0, 16},
+	{"range", "start", 0, 8},
+	{"range", "end", 8, 8},
 	{"board", "", 0, 823296},
 	{"board", "bell", 0, 8},
 	{"board", "threaded", 8, 4},
@@ -129,7 +137,10 @@ var Layout = []Field{
 	{"board", "fenced", 24, 4},
 	{"board", "news", 28, 4},
 	{"board", "dwell", 32, 4},
-	{"board", "pad0", 36, 4060},
+	{"board", "pad1", 36, 4},
+	{"board", "staging", 40, 8},
+	{"board", "mapped", 48, 128},
+	{"board", "pad0", 176, 3920},
 	{"board", "ins", 4096, 32768},
 	{"board", "outs", 36864, 786432},
 	{"frame", "", 0, 200},
@@ -150,24 +161,25 @@ var Layout = []Field{
 	{"site", "stub", 0, 8},
 	{"site", "fast", 8, 8},
 	{"site", "slow", 16, 8},
-	{"site", "board", 24, 8},
-	{"site", "op", 32, 1},
-	{"site", "flags", 33, 1},
-	{"site", "width", 34, 1},
-	{"site", "v", 35, 1},
-	{"site", "a", 36, 1},
-	{"site", "p", 37, 1},
-	{"site", "pad", 38, 10},
+	{"site", "staged", 24, 8},
+	{"site", "board", 32, 8},
+	{"site", "op", 40, 1},
+	{"site", "flags", 41, 1},
+	{"site", "width", 42, 1},
+	{"site", "v", 43, 1},
+	{"site", "a", 44, 1},
+	{"site", "p", 45, 1},
+	{"site", "pad", 46, 2},
 }
 
 var entries = [...]uint32{
-	decode.Notify: 0x01150,
-	decode.Read:   0x01450,
-	decode.CAS:    0x01730,
-	decode.FAdd:   0x01750,
-	decode.Swap:   0x01770,
-	decode.Fence:  0x01790,
-	decode.Poll:   0x01930,
-	decode.Wait:   0x01a60,
-	decode.Write:  0x0a40,
+	decode.Notify: 0x01340,
+	decode.Read:   0x01640,
+	decode.CAS:    0x01920,
+	decode.FAdd:   0x01940,
+	decode.Swap:   0x01960,
+	decode.Fence:  0x01980,
+	decode.Poll:   0x01b20,
+	decode.Wait:   0x01c50,
+	decode.Write:  0x0c00,
 }

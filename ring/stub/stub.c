@@ -42,6 +42,36 @@ INLINE int post(const struct board *b, const struct out *o, u32 operation, const
 	return FAST;
 }
 
+// staged copies the source of a block write to where rmemrun finds it, and traps then in a way that says so. It is BEFORE all the time: who puts the thread back to the
+// instruction, or has it trap because this faults, gives the staging memory back. The words are copied by general registers, which are as fast as any while the source
+// comes from the second-level cache, and need not be kept.
+static __attribute__((noinline)) int staged(struct frame *f, const struct site *s)
+{
+	const struct board *b = s->board;
+	struct staging *g = b->staging;
+	u64 n = f->r[RCX], from = f->r[s->v];
+	if (!g || n > STAGING)
+		return SLOW;
+	for (int i = 0; i < MAX_RANGES; i++)
+		if (from >= b->mapped[i].start && from < b->mapped[i].end && n <= b->mapped[i].end - from)
+			return SLOW;
+	// Its own frame is there if somebody was killed who shared this memory and had its stack here.
+	if (!exchange(&g->owner, 8, 0, (u64)f) && g->owner != (u64)f)
+		return SLOW;
+	const u64u *p = (const u64u *)from;
+	u64 *q = (u64 *)g->bytes;
+	for (; n >= 64; n -= 64, p += 8, q += 8) {
+		u64 w0 = p[0], w1 = p[1], w2 = p[2], w3 = p[3], w4 = p[4], w5 = p[5], w6 = p[6], w7 = p[7];
+		q[0] = w0, q[1] = w1, q[2] = w2, q[3] = w3, q[4] = w4, q[5] = w5, q[6] = w6, q[7] = w7;
+	}
+	for (; n >= 8; n -= 8)
+		*q++ = *p++;
+	for (u64 i = 0; i < n; i++)
+		((u8 *)q)[i] = ((const u8 *)p)[i];
+	f->slow = s->staged;
+	return SLOW;
+}
+
 HIDDEN int stub_write(struct frame *f, const struct site *s)
 {
 	const struct board *b = s->board;
@@ -49,7 +79,7 @@ HIDDEN int stub_write(struct frame *f, const struct site *s)
 	u32 width = s->width, flags = s->flags;
 	const struct out *o = live(b, f->r[s->p]);
 	if (UNLIKELY(!o || n - 1 >= MAX_DATA || !granted(o, RIGHT_WRITE, flags) || (n & (width - 1)) != 0 || !inside(o, offset, n)))
-		return SLOW;
+		return n < STAGED_LEAST ? SLOW : staged(f, s);
 	u64 d[DATA];
 	gather(d, (const u8 *)f->r[s->v], n);
 	reverse(d, width);
