@@ -58,8 +58,9 @@ type party struct {
 	places map[uint32]*bypass // the same, by place in the board
 	loops  int                // how many of outs lead to segments of this address space
 	uses   map[rmem.Desc]int  // of descriptors that have none, by instructions that trapped
-	ins    [rings.MaxIns]*bypass
-	count  int // of ins that were ever used
+	staging
+	ins   [rings.MaxIns]*bypass
+	count int // of ins that were ever used
 
 	inhibited map[rmem.Seg]bool
 	kept      map[rmem.Seg]bool // an event waits in the node that could not be delivered
@@ -195,6 +196,7 @@ func (k *bypasses) provide(g *party) error {
 	defer k.mu.Unlock()
 	g.board = b
 	g.board.SetNews(g.changed.Load())
+	g.tellShared()
 	g.setPatience(k.processors.spin.Load(), k.processors.yields.Load())
 	return nil
 }
@@ -833,6 +835,9 @@ func (k *bypasses) leave(sp *space) (carried uint64) {
 	k.closeEmpty(g)
 	if g.board != nil {
 		g.board.Close()
+	}
+	if g.memory != nil {
+		g.memory.Close()
 	}
 	return carried
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"rmemrun/decode"
+	rings "rmemrun/ring"
 	"rmemrun/rmem"
 	"rmemrun/trap"
 )
@@ -224,6 +225,9 @@ func (n *node) begin(c *trap.Call, sp *space, x *execution) (result int64, done 
 func (n *node) past(c *trap.Call, sp *space, seg rmem.Seg, desc rmem.Desc) {
 	switch c.Inst.Op {
 	case decode.Write, decode.Read, decode.CAS, decode.FAdd, decode.Swap, decode.Notify:
+		if c.Inst.Op == decode.Write && c.C >= rings.MinStaged {
+			n.bypasses.long(c, n, sp)
+		}
 		if !n.bypasses.drain(c, sp, desc) {
 			n.bypasses.used(c, n, sp, desc)
 		}
@@ -310,6 +314,9 @@ func (n *node) export(c *trap.Call, sp *space) int64 {
 		return int64(e)
 	}
 	sp.shared[seg] = shared
+	if sp.party != nil {
+		sp.party.tellShared()
+	}
 	return int64(seg)
 }
 

@@ -150,6 +150,9 @@ func (n *node) revoke(c *trap.Call, sp *space, x *execution, seg rmem.Seg) (resu
 func (n *node) revoked(c *trap.Call, sp *space, seg rmem.Seg) int64 {
 	c.Space.Unshare(sp.shared[seg])
 	delete(sp.shared, seg)
+	if sp.party != nil {
+		sp.party.tellShared()
+	}
 	delete(sp.undelivered, seg)
 	return 0
 }

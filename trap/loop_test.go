@@ -36,6 +36,7 @@ type loop struct {
 	trapped map[decode.Op]int
 	patched map[error]int // why instructions were left to the trap; nil: they were replaced
 	helped  int
+	staged  int // writes whose source was staged
 }
 
 // A way is how the requests in rings are served, if there are rings.
@@ -65,6 +66,7 @@ type loopSpace struct {
 	placed      bool
 	belled      bool
 	retired     bool
+	staging     *ring.Staging
 }
 
 type loopSegment struct {
@@ -226,6 +228,9 @@ func (h *loop) End(s *Space) {
 	if x.board != nil {
 		x.board.Close()
 	}
+	if x.staging != nil {
+		x.staging.Close()
+	}
 	h.serving.Lock() // the agent looks at none of these any more
 	for _, p := range x.pairs {
 		p.Close()
@@ -257,6 +262,48 @@ func (h *loop) Placed(s *Space, addr uint64, expedited bool) {
 func (h *loop) Threaded(s *Space) {
 	if b := h.spaces[s].board; b != nil {
 		b.SetThreaded()
+	}
+}
+
+// stage gives a guest staging memory.
+func (h *loop) stage(s *Space, x *loopSpace) {
+	if !h.way.rings || x.board == nil || x.staging != nil || x.retired {
+		return
+	}
+	m, err := ring.NewStaging()
+	if err != nil {
+		return
+	}
+	fd, length := m.File()
+	addr, err := s.MapFile(fd, 0, length, true)
+	if err != nil {
+		m.Close()
+		return
+	}
+	x.staging = m
+	for i, g := range x.segments {
+		if i < ring.MaxRanges && g.shared != nil {
+			x.board.SetMapped(i, g.base, g.base+uint64(len(g.shared.Bytes)))
+		}
+	}
+	x.board.SetStaging(addr)
+}
+
+func (h *loop) Staged(s *Space, frame, n uint64) []byte {
+	m := h.spaces[s].staging
+	if m == nil {
+		return nil
+	}
+	b := m.Source(frame, n)
+	if b != nil {
+		h.staged++
+	}
+	return b
+}
+
+func (h *loop) Unstage(s *Space, frame uint64) {
+	if m := h.spaces[s].staging; m != nil {
+		m.Release(frame)
 	}
 }
 
@@ -494,7 +541,7 @@ func (h *loop) Execute(c *Call) {
 		c.Return(e)
 		return
 	}
-	h.transfer(c, k)
+	h.transfer(c, x, k)
 }
 
 func (h *loop) fence(s *Space, k *loopCircuit) int64 {
@@ -688,7 +735,7 @@ func swab(b []byte, width int) {
 }
 
 // transfer carries out an instruction that has trapped.
-func (h *loop) transfer(c *Call, k *loopCircuit) {
+func (h *loop) transfer(c *Call, x *loopSpace, k *loopCircuit) {
 	d := loopDemand{op: c.Inst.Op, offset: c.A, n: c.C, notify: c.Inst.Flags&decode.FlagNotify != 0 || c.Inst.Op == decode.Notify}
 	switch c.Inst.Op {
 	case decode.CAS:
@@ -703,6 +750,9 @@ func (h *loop) transfer(c *Call, k *loopCircuit) {
 			return
 		}
 		d.data = make([]byte, d.n)
+		if c.Inst.Op == decode.Write && d.n >= ring.MinStaged {
+			h.stage(c.Space, x)
+		}
 		if k.segment.shared != nil && (d.offset > uint64(len(k.segment.shared.Bytes)) || d.n > uint64(len(k.segment.shared.Bytes))-d.offset) {
 			c.Return(loopERANGE)
 			return

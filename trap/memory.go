@@ -12,7 +12,7 @@ type Memory struct {
 	addr  uint64
 
 	// What the engine read together with the instruction, so that a short write
-	// costs no system call of its own.
+	// costs no system call of its own; or what the stub has staged of a long one.
 	fetchedAt uint64
 	fetched   []byte
 }
@@ -31,7 +31,9 @@ func (m *Memory) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // Readable reports whether it is known, without reading, that n bytes from the beginning can be read; false: only reading tells.
-func (m *Memory) Readable(n uint64) bool { return m.space.readable(m.addr, n) }
+func (m *Memory) Readable(n uint64) bool {
+	return m.addr == m.fetchedAt && n <= uint64(len(m.fetched)) || m.space.readable(m.addr, n)
+}
 
 // WriteAt writes p at offset off, all of it or nothing.
 func (m *Memory) WriteAt(p []byte, off int64) (int, error) {

@@ -98,6 +98,33 @@ func TestPatchedThreads(t *testing.T)  { eachWay(t, nil, patchFixture(t, "thread
 func TestPatchedCrowd(t *testing.T)    { eachWay(t, nil, patchFixture(t, "crowd")) }
 func TestPatchedFamily(t *testing.T)   { eachWay(t, nil, patchFixture(t, "family")) }
 
+// TestPatchedBlocks: the sources of blocks go by staging memory. Most do, where it is one thread's at a time and nobody harms it.
+func TestPatchedBlocks(t *testing.T) {
+	for _, test := range []struct {
+		what string
+		most bool
+	}{
+		{"sizes", true}, {"signals", true}, {"jumps", true}, {"family", true}, {"faults", false}, {"threads", false}, {"exported", false}, {"hostile", false},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			eachWay(t, func(t *testing.T, h *loop) {
+				writes, least := h.trapped[decode.Write], 1
+				if test.most {
+					least = writes*2/3 - 20 // those of before it is there, and before an instruction is replaced, are not
+				}
+				switch {
+				case !h.way.rings && h.staged > 0:
+					t.Errorf("%d sources were staged, and there is no staging memory", h.staged)
+				case test.what == "exported" && h.staged > writes/4:
+					t.Errorf("the sources of %d of %d writes were staged, and all but a fifth are mapped here", h.staged, writes)
+				case h.way.rings && h.staged < least:
+					t.Errorf("%d writes have trapped, and the sources of %d were staged, want %d", writes, h.staged, least)
+				}
+			}, patchFixture(t, "blocks"), test.what)
+		})
+	}
+}
+
 func TestPatchedFaults(t *testing.T) { eachWay(t, nil, patchFixture(t, "faults")) }
 func TestPatchedStacks(t *testing.T) { eachWay(t, nil, patchFixture(t, "stacks")) }
 func TestPatchedSigill(t *testing.T) { eachWay(t, nil, patchFixture(t, "sigill")) }

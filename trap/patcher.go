@@ -18,6 +18,14 @@ type Patcher interface {
 	// Help has the ring of that number served until nothing waits in it.
 	Help(s *Space, ring uint32)
 
+	// Staged returns the source, of n bytes, of a write whose stub has copied it to the staging
+	// memory of the space, and has its frame at that address; nil: it is not there. The guest
+	// can change it all the time. It stays until Unstage.
+	Staged(s *Space, frame, n uint64) []byte
+
+	// Unstage says that what the stub with that frame may have staged is not needed any more.
+	Unstage(s *Space, frame uint64)
+
 	// Retire says that the stubs of the space must leave everything to the trap from
 	// now on.
 	Retire(*Space)

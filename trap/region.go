@@ -58,7 +58,10 @@ const (
 //	32         jmp behind the instruction
 //	37   slow: lea frame(%rsp), %rsp
 //	45         the instruction itself, which traps
+//	54   staged: lea frame(%rsp), %rsp
+//	62         jmp 112
 //	64   site: struct site (ring/stub/layout.h)
+//	112        the instruction itself: it traps, and its source is staged
 const (
 	atSaveRAX = 8
 	atSite    = 12
@@ -67,7 +70,10 @@ const (
 	atBack    = 32
 	atSlow    = 37
 	atTrap    = 45
+	atStaged  = 54
+	atHop     = 62
 	atRecord  = 64
+	atTaken   = 112
 )
 
 // first is the offset of the first trampoline.
@@ -156,12 +162,16 @@ func (r *region) add(pc uint64, st *site, entry uint32, board uint64) (uint64, b
 	jump(b[atBack:], addr+atBack, pc+uint64(st.inst.Len))
 	lea(atSlow, stub.Frame)
 	copy(b[atTrap:], st.code[:st.inst.Len])
+	lea(atStaged, stub.Frame)
+	b[atHop], b[atHop+1] = 0xeb, atTaken-atHop-2 // jmp rel8
+	copy(b[atTaken:], st.code[:st.inst.Len])
 
 	rec := b[atRecord:]
 	put := binary.LittleEndian.PutUint64
 	put(rec[stub.SiteStub:], r.addr+uint64(entry))
 	put(rec[stub.SiteFast:], addr+atFast)
 	put(rec[stub.SiteSlow:], addr+atSlow)
+	put(rec[stub.SiteStaged:], addr+atStaged)
 	put(rec[stub.SiteBoard:], board)
 	rec[stub.SiteOp] = byte(st.inst.Op)
 	rec[stub.SiteFlags] = byte(st.inst.Flags)

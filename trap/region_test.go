@@ -74,8 +74,10 @@ func TestTrampoline(t *testing.T) {
 			t.Errorf("at %d: %s, want %s", want.at, got, want.text)
 		}
 	}
-	if got, err := decode.AMD64(b[atTrap:]); err != nil || got != st.inst {
-		t.Errorf("the trap is %v, %v; want %v", got, err, st.inst)
+	for _, at := range []int{atTrap, atTaken} {
+		if got, err := decode.AMD64(b[at:]); err != nil || got != st.inst {
+			t.Errorf("at %d: the trap is %v, %v; want %v", at, got, err, st.inst)
+		}
 	}
 	rec := b[atRecord:]
 	for _, f := range []struct {
@@ -86,6 +88,7 @@ func TestTrampoline(t *testing.T) {
 		{"stub", stub.SiteStub, addr + stub.Text},
 		{"fast", stub.SiteFast, addr + uint64(first+atFast)},
 		{"slow", stub.SiteSlow, addr + uint64(first+atSlow)},
+		{"staged", stub.SiteStaged, addr + uint64(first+atStaged)},
 		{"board", stub.SiteBoard, 0x1234_5000},
 	} {
 		if got := binary.LittleEndian.Uint64(rec[f.off:]); got != f.want {
@@ -182,6 +185,7 @@ func TestOffTrampoline(t *testing.T) {
 	}{
 		{0, false, pc}, {atSaveRAX, true, pc}, {atSite, true, pc},
 		{atFast, true, behind}, {atBack, false, behind}, {atSlow, true, pc}, {atTrap, false, pc},
+		{atStaged, true, pc}, {atHop, false, pc}, {atTaken, false, pc},
 	} {
 		const sp = 0x7fff0000
 		th := &Thread{space: s}

@@ -150,8 +150,16 @@ func (e *engine) unfault(t *Thread) {
 	})
 }
 
-// unwind is roll, but leaves the registers in t.regs to the caller.
+// unwind is roll, but leaves the registers in t.regs to the caller. What the stub has staged is nobody's then.
 func (e *engine) unwind(t *Thread, r *region) bool {
+	if !e.leaveStub(t, r) {
+		return false
+	}
+	e.patcher.Unstage(t.space, t.regs.Rsp-stub.Frame)
+	return true
+}
+
+func (e *engine) leaveStub(t *Thread, r *region) bool {
 	g := &t.regs
 	if n, at, ok := r.trampoline(g.Rip); ok {
 		e.offTrampoline(t, r.sites[n], at)
@@ -194,10 +202,10 @@ func (e *engine) offTrampoline(t *Thread, i *placed, at int) {
 		g.Rip = i.behind()
 	case at == atBack:
 		g.Rip = i.behind()
-	case at == atSlow:
+	case at == atSlow, at == atStaged:
 		g.Rsp += stub.Frame
 		g.Rip = i.pc
-	case at == atTrap:
+	case at == atTrap, at == atHop, at == atTaken:
 		g.Rip = i.pc
 	}
 }
@@ -339,10 +347,12 @@ const helpSize = 2
 // locateInRegion is locate for a trap in a stub: the instruction itself, or the stub asks
 // for its ring to be served.
 func (e *engine) locateInRegion(t *Thread, r *region) (st *site, n int, again bool) {
-	if k, at, ok := r.trampoline(t.regs.Rip); ok && at == atTrap {
+	if k, at, ok := r.trampoline(t.regs.Rip); ok && (at == atTrap || at == atTaken) {
 		i := r.sites[k]
 		t.regs.Rip = i.pc
-		if source, from := t.source(&i.site); len(source) > 0 {
+		if at == atTaken {
+			t.staged = t.regs.Rsp - stub.Frame
+		} else if source, from := t.source(&i.site); len(source) > 0 {
 			n = readTwo(t.tid, source, from, nil, 0)
 		}
 		return &i.site, n, false

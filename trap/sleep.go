@@ -130,6 +130,7 @@ func (e *engine) restart(t *Thread) {
 	}
 	e.check(t, "put the thread back", setRegs(t.tid, &t.regs))
 	t.displaced = false
+	e.unstage(t)
 	e.settle(t)
 	e.proceed(t)
 }

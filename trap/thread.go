@@ -42,6 +42,8 @@ type Thread struct {
 
 	ran bool // it was let run on to the end of a stub
 
+	staged uint64 // the frame of the stub that has staged the source of the thread's instruction; 0: none has
+
 	signal unix.Signal // to be delivered when the thread proceeds; 0 is none
 
 	serving  bool                   // the handler runs for it
@@ -131,6 +133,7 @@ func (e *engine) forget(t *Thread) {
 // leave takes the thread out of its address space, which ends with its last one.
 func (e *engine) leave(t *Thread) {
 	s := t.space
+	e.unstage(t)
 	delete(s.threads, t)
 	if len(s.threads) > 0 {
 		s.chooseReader()

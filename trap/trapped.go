@@ -105,6 +105,9 @@ func (e *engine) begin(t *Thread, st *site, n int) {
 	c.Cause, c.Deadline = First, time.Time{}
 	c.operands(&t.regs)
 	c.memory = Memory{fetchedAt: c.V, fetched: t.code[maxInstruction : maxInstruction+n]}
+	if t.staged != 0 {
+		c.memory.fetched = e.patcher.Staged(t.space, t.staged, c.C)
+	}
 	if len(t.interrupted) > 0 {
 		t.resumeInterrupted()
 	}
@@ -230,10 +233,19 @@ func (e *engine) finish(t *Thread) {
 		e.check(t, "set the registers", setRegs(t.tid, r))
 	}
 	t.displaced = false
+	e.unstage(t)
 	e.settle(t)
 	e.proceed(t)
 	if e.Resumed != nil {
 		e.Resumed(c)
+	}
+}
+
+// unstage gives back what the source of the thread's instruction was staged in.
+func (e *engine) unstage(t *Thread) {
+	if t.staged != 0 {
+		e.patcher.Unstage(t.space, t.staged)
+		t.staged = 0
 	}
 }
 
