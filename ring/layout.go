@@ -114,10 +114,11 @@ type In struct {
 
 // staging is what the guest's stubs copy sources to.
 type staging struct {
-	_     structs.HostLayout
-	owner uint64 // atomic
-	_     [page - 8]byte
-	bytes [MaxStaged]byte
+	_         structs.HostLayout
+	owner     uint64 // atomic
+	processor uint32 // atomic
+	_         [page - 12]byte
+	bytes     [MaxStaged]byte
 }
 
 // mapped is memory of the guest that is mapped here, too.

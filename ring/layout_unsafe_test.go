@@ -99,6 +99,7 @@ func TestLayout(t *testing.T) {
 		{"MAX_RANGES", MaxRanges}, {"STAGING", MaxStaged}, {"STAGED_LEAST", MinStaged},
 		{"sizeof(struct staging)", unsafe.Sizeof(g)},
 		{"offsetof(struct staging, owner)", unsafe.Offsetof(g.owner)},
+		{"offsetof(struct staging, processor)", unsafe.Offsetof(g.processor)},
 		{"offsetof(struct staging, bytes)", unsafe.Offsetof(g.bytes)},
 		{"offsetof(struct board, ins)", unsafe.Offsetof(b.ins)},
 		{"offsetof(struct board, outs)", unsafe.Offsetof(b.outs)},

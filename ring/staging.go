@@ -32,6 +32,9 @@ func (s *Staging) Source(frame, n uint64) []byte {
 	return s.staging.bytes[:n:n]
 }
 
+// Processor is the number of the processor that the stub has run on, as the guest says.
+func (s *Staging) Processor() int { return int(atomic.LoadUint32(&s.staging.processor)) }
+
 // Release makes it nobody's, if it belongs to the instruction of that frame.
 func (s *Staging) Release(frame uint64) { atomic.CompareAndSwapUint64(&s.staging.owner, frame, 0) }
 

@@ -22,6 +22,10 @@ func TestStaging(t *testing.T) {
 	if got := s.Source(mine, 10); !bytes.Equal(got, []byte("the source")) || cap(got) != 10 {
 		t.Errorf("the source is %q, of capacity %d", got, cap(got))
 	}
+	atomic.StoreUint32(&s.staging.processor, 77)
+	if got := s.Processor(); got != 77 {
+		t.Errorf("staged on processor %d, want 77", got)
+	}
 	if got := s.Source(mine, MaxStaged); len(got) != MaxStaged {
 		t.Errorf("%d bytes, want %d", len(got), MaxStaged)
 	}

@@ -71,11 +71,11 @@ func (g *party) tellShared() {
 }
 
 // Staged is the source of a write that a stub has copied.
-func (n *node) Staged(s *trap.Space, frame, length uint64) []byte {
+func (n *node) Staged(s *trap.Space, frame, length uint64) (source []byte, processor int) {
 	if g := n.party(s); g != nil && g.memory != nil {
-		return g.memory.Source(frame, length)
+		return g.memory.Source(frame, length), g.memory.Processor()
 	}
-	return nil
+	return nil, -1
 }
 
 // Unstage lets others use what a stub has copied a source to.

@@ -302,12 +302,12 @@ func (h *echo) Board(*Space) (fd int, length uint64) {
 // boardLength is at least that of struct board.
 const boardLength = 1 << 20
 
-func (h *echo) Placed(*Space, uint64, bool)          {}
-func (h *echo) Threaded(*Space)                      {}
-func (h *echo) Help(*Space, uint32)                  {}
-func (h *echo) Staged(*Space, uint64, uint64) []byte { return nil }
-func (h *echo) Unstage(*Space, uint64)               {}
-func (h *echo) Retire(*Space)                        {}
+func (h *echo) Placed(*Space, uint64, bool)                 {}
+func (h *echo) Threaded(*Space)                             {}
+func (h *echo) Help(*Space, uint32)                         {}
+func (h *echo) Staged(*Space, uint64, uint64) ([]byte, int) { return nil, 0 }
+func (h *echo) Unstage(*Space, uint64)                      {}
+func (h *echo) Retire(*Space)                               {}
 
 // want runs a program that prints what it found and compares.
 func want(t testing.TB, h Handler, status int, stdout string, argv ...string) {

@@ -289,16 +289,16 @@ func (h *loop) stage(s *Space, x *loopSpace) {
 	x.board.SetStaging(addr)
 }
 
-func (h *loop) Staged(s *Space, frame, n uint64) []byte {
+func (h *loop) Staged(s *Space, frame, n uint64) ([]byte, int) {
 	m := h.spaces[s].staging
 	if m == nil {
-		return nil
+		return nil, -1
 	}
 	b := m.Source(frame, n)
 	if b != nil {
 		h.staged++
 	}
-	return b
+	return b, m.Processor()
 }
 
 func (h *loop) Unstage(s *Space, frame uint64) {

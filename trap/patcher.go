@@ -19,9 +19,9 @@ type Patcher interface {
 	Help(s *Space, ring uint32)
 
 	// Staged returns the source, of n bytes, of a write whose stub has copied it to the staging
-	// memory of the space, and has its frame at that address; nil: it is not there. The guest
-	// can change it all the time. It stays until Unstage.
-	Staged(s *Space, frame, n uint64) []byte
+	// memory of the space, and has its frame at that address; nil: it is not there. It stays
+	// until Unstage. processor is the one that the stub ran on. The guest can change either all the time.
+	Staged(s *Space, frame, n uint64) (source []byte, processor int)
 
 	// Unstage says that what the stub with that frame may have staged is not needed any more.
 	Unstage(s *Space, frame uint64)

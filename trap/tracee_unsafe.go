@@ -232,3 +232,12 @@ func mapAt(reservation []byte, off, length uint64, fd int, fileOff int64) error 
 	_, err := unix.MmapPtr(fd, fileOff, at, uintptr(length), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_FIXED)
 	return err
 }
+
+// currentProcessor is the number of the processor that this runs on, -1 if the kernel does not tell.
+func currentProcessor() int {
+	var n uint32
+	if _, _, errno := unix.RawSyscall(unix.SYS_GETCPU, uintptr(unsafe.Pointer(&n)), 0, 0); errno != 0 {
+		return -1
+	}
+	return int(n)
+}

@@ -106,7 +106,9 @@ func (e *engine) begin(t *Thread, st *site, n int) {
 	c.operands(&t.regs)
 	c.memory = Memory{fetchedAt: c.V, fetched: t.code[maxInstruction : maxInstruction+n]}
 	if t.staged != 0 {
-		c.memory.fetched = e.patcher.Staged(t.space, t.staged, c.C)
+		source, processor := e.patcher.Staged(t.space, t.staged, c.C)
+		c.memory.fetched = source
+		e.follow(processor)
 	}
 	if len(t.interrupted) > 0 {
 		t.resumeInterrupted()

@@ -119,7 +119,8 @@ struct in {
 // It belongs to one instruction at a time, until that is carried out or the thread is put back to it; others trap as they are.
 struct staging {
 	volatile u64 owner; // the address of the stub's frame; 0: nobody's
-	u8 pad0[4096 - 8];
+	volatile u32 processor; // that the bytes were copied on
+	u8 pad0[4096 - 12];
 	u8 bytes[STAGING];
 } __attribute__((aligned(LINE)));
 

@@ -101,6 +101,7 @@ void offsets(void)
 
 	STRUCT(staging);
 	FIELD(staging, owner);
+	FIELD(staging, processor);
 	FIELD(staging, pad0);
 	FIELD(staging, bytes);
 

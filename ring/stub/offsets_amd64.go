@@ -123,7 +123,8 @@ var Layout = []Field{
 	{"in", "pad1", 96, 32},
 	{"staging", "", 0, 1052672},
 	{"staging", "owner", 0, 8},
-	{"staging", "pad0", 8, 4088},
+	{"staging", "processor", 8, 4},
+	{"staging", "pad0", 12, 4084},
 	{"staging", "bytes", 4096, 1048576},
 	{"range", "", 0, 16},
 	{"range", "start", 0, 8},
@@ -173,13 +174,13 @@ var Layout = []Field{
 }
 
 var entries = [...]uint32{
-	decode.Notify: 0x01340,
-	decode.Read:   0x01640,
-	decode.CAS:    0x01920,
-	decode.FAdd:   0x01940,
-	decode.Swap:   0x01960,
-	decode.Fence:  0x01980,
-	decode.Poll:   0x01b20,
-	decode.Wait:   0x01c50,
-	decode.Write:  0x0c00,
+	decode.Notify: 0x01360,
+	decode.Read:   0x01660,
+	decode.CAS:    0x01940,
+	decode.FAdd:   0x01960,
+	decode.Swap:   0x01980,
+	decode.Fence:  0x019a0,
+	decode.Poll:   0x01b40,
+	decode.Wait:   0x01c70,
+	decode.Write:  0x0c20,
 }

@@ -44,6 +44,7 @@ func TestPitfalls(t *testing.T) {
 		{"blocks", []string{"signals"}},
 		{"blocks", []string{"jumps"}},
 		{"blocks", []string{"threads"}},
+		{"blocks", []string{"processors"}},
 		{"blocks", []string{"family"}},
 		{"blocks", []string{"exported"}},
 		{"blocks", []string{"hostile"}},
