@@ -11,6 +11,8 @@
 // Guest B may serve the ring too, while it waits for something; a lock in the replies says who does. What goes on in the guests is
 // machine code, in package stub, whose layout.h is the contract that this package is the other party of.
 //
+// A block write traps, and a [Staging] is where its stub has put the source by then.
+//
 // # Trust
 //
 // Guests write whatever they like, at any moment. A slot is copied, and the copy is looked at. The head is believed only as long as

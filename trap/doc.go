@@ -62,6 +62,9 @@
 //	      │                              │ └─ the instruction itself, at the trampoline ── SIGILL: carried out as ever
 //	      └──────── signal: roll.go ─────┘
 //
+// There are two of these traps: at the second the stub has copied the source of a write to memory that the Patcher knows. It is the
+// stub's, by the address of its frame, until the instruction is done or the thread is put back.
+//
 // Space.Map maps such a memory file into another guest, whose engine may be another
 // one. Mapping.Revoke, from whatever goroutine, asks that engine to take it away again, which it
 // does between two events, or before it lets a thread go on behind an instruction; a signal makes its wait4 return.

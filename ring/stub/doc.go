@@ -14,7 +14,7 @@
 //
 // # What it touches
 //
-// Memory of rings and of the board, see layout.h; what the instruction names; and, where it serves requests of others, segments of its own address
+// Memory of rings and of the board, and staging memory, see layout.h; what the instruction names; and, where it serves requests of others, segments of its own address
 // space. It makes two system calls: sched_yield where it waits, and futex, to wake the agent. It uses xmm0 to xmm2, in crc10, which keeps what was there.
 // There are no string instructions, as the guest may have set the direction flag; and behind a claim no access that is not aligned,
 // as it may have set AC.
