@@ -3,6 +3,7 @@ package ring
 import (
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"rmemrun/atm"
 )
@@ -34,9 +35,9 @@ type Taker interface {
 }
 
 // ErrBroken says that one of the two guests has written into a ring what it never may: the circuit has failed.
-var ErrBroken = errors.New("the head of the ring is not where it can be: one of its two guests has overwritten it")
+var ErrBroken = errors.New("the ring is not as it can be: one of its two guests has overwritten its head, or keeps its lock")
 
-// A Ring is rmemrun's end of a ring. All methods but Ready, Polled, Polls, Acknowledged, Left and Head take the server's locks, and may be called by any goroutine.
+// A Ring is rmemrun's end of a ring. All methods but Ready, Polled, Polls, Acknowledged, Left, Held and Head take the server's locks, and may be called by any goroutine.
 type Ring struct {
 	server   Server
 	taker    Taker // the same; nil: it is none
@@ -53,6 +54,7 @@ type Ring struct {
 	next    uint64        // how far head has come, as far as we know
 	taken   atomic.Uint64 // how many requests the carrier has got
 	broken  bool
+	hold    hold
 	request atm.Cell
 	reply   atm.Cell
 	data    atm.AlignedData
@@ -85,12 +87,17 @@ func (r *Ring) Left() bool {
 	return atomic.LoadUint64(&r.replies.left) == atomic.LoadUint64(&r.replies.head)+1
 }
 
+// Held reports whether somebody has the lock: the exporter's guest, if no server is at it.
+func (r *Ring) Held() bool {
+	return !r.orphaned.Load() && atomic.LoadUint32(&r.replies.lock) != unlocked
+}
+
 // Head is the index of the first request that has not been dealt with, by whoever serves the ring, as Serve last found it. To be called with the
 // server's locks, or when nobody serves the ring any more.
 func (r *Ring) Head() uint64 { return r.next }
 
 // Serve carries out the requests that are there, at most so many, and returns how many it did. It does none while the exporter's guest serves
-// the ring. The error is ErrBroken, from then on.
+// the ring. The error is ErrBroken, from then on; a guest that keeps the lock for LongestHold, and serves nothing, has broken the ring, too.
 func (r *Ring) Serve(most int) (int, error) {
 	r.server.Begin()
 	n, err := r.serve(most)
@@ -110,8 +117,14 @@ func (r *Ring) serve(most int) (int, error) {
 		return r.carry(most)
 	}
 	if !r.lock() {
+		if r.hold.tooLong(atomic.LoadUint64(&r.replies.head), time.Now()) {
+			r.broken = true
+			r.refuse()
+			return 0, ErrBroken
+		}
 		return lockedOut, nil
 	}
+	r.hold = hold{}
 	next := atomic.LoadUint64(&r.replies.head)
 	if next != r.next && !r.follow(next) {
 		r.refuse()
@@ -243,7 +256,7 @@ func (r *Ring) Reset(s Server) { r.reset(s, r.next) }
 
 // reset is Reset, with the index of the first request.
 func (r *Ring) reset(s Server, start uint64) {
-	r.server, r.next, r.broken = s, start, false
+	r.server, r.next, r.broken, r.hold = s, start, false, hold{}
 	if r.taker, _ = s.(Taker); r.taker != nil {
 		r.header = r.taker.Header()
 	}

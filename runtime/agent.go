@@ -60,6 +60,7 @@ type charge struct {
 	polls    uint32        // how often it had begun to look, when that was looked at last
 	head     uint64        // what was acknowledged then
 	since    time.Duration // and when that was
+	held     bool          // its guest has the lock, and nothing could be served
 	failed   bool
 }
 
@@ -176,8 +177,8 @@ func (a *agent) now() time.Duration { return time.Since(a.start) }
 func (a *agent) look(charges []*charge, now time.Duration) (busy bool) {
 	for _, c := range charges {
 		c.watch(now)
-		if c.due() {
-			a.serve(c)
+		c.held = false
+		if c.due() && a.serve(c) {
 			busy = true
 		}
 	}
@@ -212,8 +213,7 @@ func (a *agent) hover(charges []*charge) (busy bool) {
 // serveHovered serves the rings that are attended, and reports whether there was something to do.
 func (a *agent) serveHovered(charges []*charge) (busy bool) {
 	for _, c := range charges {
-		if c.hovered() && c.due() {
-			a.serve(c)
+		if c.hovered() && c.due() && a.serve(c) {
 			busy = true
 		}
 	}
@@ -223,10 +223,13 @@ func (a *agent) serveHovered(charges []*charge) (busy bool) {
 // hovered reports whether requests of the ring are expected that the agent is to serve.
 func (c *charge) hovered() bool { return c.attended && !c.watched }
 
-// due reports whether a request waits for the agent.
+// due reports whether a request waits for the agent. In a ring that is broken, what a guest writes is no request any more.
 func (c *charge) due() bool {
-	return c.ring.Ready() && (!c.watched && !c.ring.Polled() || c.ring.Left())
+	return !c.failed && c.ring.Ready() && (!c.watched && !c.ring.Polled() || c.ring.Left())
 }
+
+// waits reports whether a request waits that the agent can serve.
+func (c *charge) waits() bool { return c.due() && !c.held }
 
 // watch looks whether the exporter's guest looks at the ring by itself, again and again, so that it can be left to it between times. It has
 // to serve it, too: for what it does not, nobody rings.
@@ -254,9 +257,13 @@ func (c *charge) attend() {
 	}
 }
 
-// serve serves a ring.
-func (a *agent) serve(c *charge) {
+// serve serves a ring, and reports whether it could: not if the exporter's guest has the lock. That is no reason to go round: it may keep it.
+func (a *agent) serve(c *charge) bool {
 	n, err := c.ring.Serve(rings.Slots)
+	c.held = n == 0 && err == nil && c.ring.Held()
+	if c.held {
+		return false
+	}
 	a.owes = true
 	if err != nil && !c.failed {
 		c.failed = true
@@ -265,6 +272,7 @@ func (a *agent) serve(c *charge) {
 	if n > 1 || !a.fresh || a.processors.hover {
 		c.attend()
 	}
+	return true
 }
 
 // called reports whether there is something else to do than to serve these rings: the bell was rung for it, perhaps before the agent dozed.
@@ -272,16 +280,17 @@ func (a *agent) called(charges []*charge) bool {
 	return a.stopping.Load() || !slices.Equal(*a.charges.Load(), charges)
 }
 
-// rest sleeps until the bell is rung, unless a request waits. Rings are attended no more, but those that are left to a guest.
+// rest sleeps until the bell is rung, unless a request waits. Rings are attended no more, but those that are left to a guest. Nobody rings when a guest lets go of
+// a ring, so that one that is held is looked at once in a while.
 func (a *agent) rest(charges []*charge) {
 	a.attendWire(false)
 	parked := false
 	var limit time.Duration
 	for _, c := range charges {
-		switch {
-		case c.watched:
+		if c.watched || c.held {
 			limit = nap
-		case c.attended:
+		}
+		if c.attended && !c.watched {
 			c.attended = false
 			c.out.Attend(false)
 			parked = true
@@ -291,7 +300,7 @@ func (a *agent) rest(charges []*charge) {
 	if parked && a.barrier != nil {
 		_ = a.barrier() // it worked when the run began
 	}
-	if !slices.ContainsFunc(charges, (*charge).due) && !a.called(charges) {
+	if !slices.ContainsFunc(charges, (*charge).waits) && !a.called(charges) {
 		a.processors.rested = true
 		a.processors.place.release() // who rings wakes it where he runs, which is fastest
 		a.asleep.Store(true)

@@ -78,7 +78,7 @@ type stub struct {
 	charge charge
 
 	tail, head, left *uint64
-	polling          *uint32
+	polling, lock    *uint32
 	slots            []byte
 	posted           uint64
 }
@@ -96,7 +96,7 @@ func newStub(t *testing.T, a *agentTest, i int) *stub {
 	replies := mapped(t, fd, length)
 	const page, line = 4096, 64 // see ring/stub/layout.h
 	s.tail, s.slots = longOf(requests, 0), requests[page:]
-	s.head, s.polling, s.left = longOf(replies, 0), wordOf(replies, 8), longOf(replies, line+8)
+	s.head, s.polling, s.lock, s.left = longOf(replies, 0), wordOf(replies, 8), wordOf(replies, line), longOf(replies, line+8)
 	p.Ring(0).Reset(&s.server)
 	s.charge = charge{ring: p.Ring(0), out: a.board.Out(i), broken: func() { t.Error("a ring is broken") }}
 	return s
@@ -447,5 +447,56 @@ func TestProcessTimeIsThatOfTheProcess(t *testing.T) {
 	}
 	if n := available(); n < 1 {
 		t.Errorf("%d processors", n)
+	}
+}
+
+// TestRingsNobodyCanServe has guests do what an agent could go round for, for ever: keep the lock of a ring, and have requests in one that is
+// broken. It sleeps, and serves others when it is rung.
+func TestRingsNobodyCanServe(t *testing.T) {
+	for name, spoil := range map[string]func(s *stub){
+		"the exporter keeps the lock": func(s *stub) {
+			atomic.StoreUint32(s.lock, 2)
+			s.publish()
+		},
+		"requests in a broken ring": func(s *stub) {
+			s.publish()
+			atomic.StoreUint64(s.head, 1<<40-1) // its slot is the last
+			atomic.StoreUint32(wordOf(s.slots[(rings.Slots-1)*64:], 0), 1<<40&0xffffffff)
+			for atomic.LoadUint64(s.head) != 1 {
+				s.wakeAgent()
+			}
+			s.publish()
+			atomic.StoreUint64(s.tail, 1) // where the head is then, there is a request
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			polls(t, func(t *testing.T, p Poll) {
+				a := newAgentTest(t, 2, p)
+				s, other := a.stubs[0], a.stubs[1]
+				if s.charge.broken = func() {}; name == "the exporter keeps the lock" {
+					s.charge.broken = func() { t.Error("the agent has gone round until it gave the ring up") }
+				}
+				a.agent.add(&s.charge)
+				a.agent.add(&other.charge)
+				other.post()
+				other.served(t)
+				spoil(s)
+				s.wakeAgent()
+				naps := 0
+				for began := time.Now(); naps < 5; {
+					if time.Since(began) > 20*time.Second {
+						t.Fatal("the agent does not sleep")
+					}
+					turns := a.agent.turns.Load()
+					time.Sleep(10 * time.Millisecond)
+					// One that sleeps goes round once in half a millisecond, at most.
+					if a.agent.turns.Load()-turns < 200 {
+						naps++
+					}
+				}
+				other.post()
+				other.served(t)
+			})
+		})
 	}
 }

@@ -599,9 +599,8 @@ const (
 	// holdTurns is for how many turns a guest is given the processor before its importer's threads are looked for.
 	holdTurns = 100
 
-	// longestHold is after what time a ring is given up that a guest holds up. One that is not on a processor for a while may do
-	// so without meaning to.
-	longestHold = 10 * time.Second
+	// longestHold is after what time a ring is given up whose importer has claimed a slot and does not fill it.
+	longestHold = rings.LongestHold
 )
 
 // wait is Drain's. A thread of the importer that has claimed a slot may be stopped, and waits for us: it is let go on until it has filled it.
@@ -671,6 +670,17 @@ func (b *bypass) drain(s *trap.Space) {
 	}
 	if errors.Is(err, rings.ErrBroken) {
 		b.broken()
+		b.breakHeld()
+	}
+}
+
+// breakHeld gives up the other rings between the same guests whose locks the exporter's keeps, now that one is broken: who has waited for one of them is not to wait as long for each.
+func (b *bypass) breakHeld() {
+	for _, o := range b.importer.outs {
+		if o.exporter == b.exporter && o.ring().Held() {
+			_ = o.ring().Break()
+			o.broken()
+		}
 	}
 }
 
