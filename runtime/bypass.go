@@ -100,6 +100,7 @@ type bypass struct {
 	place    int // in the pair
 	start    uint64
 	charge   charge
+	told     atomic.Bool // that it is broken
 
 	// Guarded by bypasses.mu.
 	stage  stage
@@ -440,8 +441,11 @@ func (b *bypass) Failed() {
 	b.out.SetState(rings.Free)
 }
 
-// broken fails the circuit, as a guest has overwritten what is not its own.
+// broken fails the circuit, as a guest has overwritten what is not its own. Of several who find that, each for itself, the first does.
 func (b *bypass) broken() {
+	if b.told.Swap(true) {
+		return
+	}
 	b.of.log.Warn("a ring is broken: its circuit fails", "from", b.circuit.Importer, "to", b.circuit.Exporter, "descriptor", int32(b.desc))
 	b.server.Fail()
 }

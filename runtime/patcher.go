@@ -58,14 +58,17 @@ func (n *node) Help(s *trap.Space, index uint32) {
 	if b == nil {
 		return
 	}
+	// Once in any case: where the exporter's guest has overwritten the head, nothing may look ready.
 	h := hold{ring: b.ring()}
-	for began := time.Now(); (b.ring().Ready() || b.ring().Underway()) && time.Since(began) < helpLimit; {
+	for began := time.Now(); ; {
 		done, err := b.ring().Serve(rings.Slots)
-		if err != nil {
+		switch {
+		case err != nil:
 			b.broken()
 			return
-		}
-		if done == 0 {
+		case !b.ring().Ready() && !b.ring().Underway(), time.Since(began) >= helpLimit:
+			return
+		case done == 0:
 			h.nap()
 		}
 	}
