@@ -116,11 +116,7 @@ func (s *Space) Settle() {
 			if u == t || !u.stopped || u.slept != nil || u.exiting || e.awaitsReply(u) != last {
 				continue
 			}
-			if e.roll(u); u.ran && !u.lost {
-				// If it was stopped for a fault in the stub, that is dealt with.
-				u.held = true
-				e.unfault(u)
-			}
+			e.settleThread(u)
 		}
 	}
 	e.release(s)
@@ -142,12 +138,38 @@ func (e *engine) awaitsReply(t *Thread) bool {
 		f.read(t, g.R15) && f.word(stub.FrameState) == stub.Awaiting
 }
 
-// unfault drops the event of a fault that a thread raised in a stub that it has left.
-func (e *engine) unfault(t *Thread) {
-	e.queue = slices.DeleteFunc(e.queue, func(ev event) bool {
-		sig := ev.status.StopSignal()
-		return ev.tid == t.tid && ev.status.Stopped() && eventOf(ev.status) == 0 && (sig == unix.SIGSEGV || sig == unix.SIGBUS)
-	})
+// settleThread takes a thread out of the stub it is in, that halt has stopped, or that has stopped for a reason of its own, which is in the queue. That event is
+// not to be taken for one of its way out.
+func (e *engine) settleThread(t *Thread) {
+	ws, queued := e.takeEvent(t)
+	var si siginfo
+	raised := queued && getSiginfo(t.tid, &si) == 0 && si.code > 0 // by its own code, and not sent
+	e.roll(t)
+	switch {
+	case t.lost:
+	case !t.ran:
+		if queued {
+			e.putBack(t, ws)
+		}
+	case !queued, raised: // what the stub has raised (a fault, or that it wants help) is dealt with
+		t.held = true
+	case eventOf(ws) != 0: // a group stop: it comes to it once more
+		_ = ptrace(unix.PTRACE_INTERRUPT, t.tid, 0, 0)
+		t.held = true
+	default: // a signal, that is delivered to it where it is now
+		e.putBack(t, ws)
+	}
+}
+
+// takeEvent takes the event of a stopped thread out of the queue. It returns false if there is none.
+func (e *engine) takeEvent(t *Thread) (unix.WaitStatus, bool) {
+	i := slices.IndexFunc(e.queue, func(ev event) bool { return ev.tid == t.tid })
+	if i < 0 {
+		return 0, false
+	}
+	ws := e.queue[i].status
+	e.queue = slices.Delete(e.queue, i, i+1)
+	return ws, true
 }
 
 // unwind is roll, but leaves the registers in t.regs to the caller. What the stub has staged is nobody's then.
