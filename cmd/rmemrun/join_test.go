@@ -101,7 +101,7 @@ func buildGuest(t *testing.T, name string) string {
 	if _, err := exec.LookPath("cc"); err != nil {
 		t.Skip("there is no C compiler")
 	}
-	program := filepath.Join(t.TempDir(), name)
+	program := filepath.Join(t.TempDir(), filepath.Base(name))
 	out, err := exec.Command("rmemrun", "cc", "-O2", "-o", program, "../../testprogs/"+name+".c").CombinedOutput()
 	if err != nil {
 		t.Fatalf("rmemrun cc: %v\n%s", err, out)
