@@ -42,6 +42,7 @@ const (
 	Ours       = "rmemrun"                 // its agent polls, as peers' targets do
 	OursGuests = "rmemrun, guests polling" // and rmemrun decides whether its agent may, too
 	OursCrowd  = "rmemrun, 16 nodes"
+	OursAsleep = "rmemrun, agent asleep" // and everything on one CPU
 	OursUDP    = "rmemrun, two processes over UDP"
 	OursStart  = "rmemrun, start"
 	OursOneCPU = "rmemrun, ptrace, one CPU"
@@ -114,7 +115,9 @@ func judged() []Figure {
 		f("fetch-and-add", Probe{Ours, "fadd", 8}, Ratio, 1.6, trip),
 		f("40-byte read", Probe{Ours, "get", 40}, Ratio, 1.6, trip),
 		f("40-byte write, acknowledged", put, Ratio, 0.2, Probe{FloorVM, "put", 40}),
-		f("the same among 16 guests", Probe{OursCrowd, "put", 40}, Absolute, 4000),
+		f("40-byte write, acknowledged, agent asleep", Probe{OursAsleep, "put-apart", 40}, Absolute, 4000),
+		f("the same, one behind the other", Probe{OursAsleep, "put", 40}, Absolute, 0),
+		f("40-byte write, acknowledged, 14 other guests wait", Probe{OursCrowd, "put", 40}, Absolute, 0),
 		f("all-to-all of 16 guests, per write", Probe{OursCrowd, "alltoall", 40}, Absolute, 8000),
 		of("", f("one cell: encode, decode, checks", Probe{OursCells, "cell", 40}, Absolute, 25)),
 		f("the same, data just stored", Probe{OursCells, "cell-fresh", 40}, Absolute, 0),

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,6 +60,38 @@ func TestOutput(t *testing.T) {
 	if err := unix.SchedGetaffinity(0, &after); err != nil || before != after {
 		t.Errorf("this thread is confined, too: %v, %v", after, err)
 	}
+}
+
+// Where the agent is to be asleep it may not poll, and has no CPU but that of the guests.
+func TestAsleep(t *testing.T) {
+	cpu := firstCPU(t)
+	l, program := script(t, `echo "$@"; grep Cpus_allowed_list /proc/self/status`)
+	l.cpus = [2]int{cpu, cpu + 1}
+	b := &Bench{Self: program, Engine: "patch"}
+	var limit *Figure
+	for _, f := range judged() {
+		if f.Ours.Subject == OursAsleep && f.Limit > 0 {
+			limit = &f
+		}
+	}
+	if limit == nil || limit.Limit != 4000 || limit.Ours.Item != "put-apart" || limit.Engine != "patch" {
+		t.Fatalf("the limit of 4 µs is not that of an agent that sleeps: %+v", limit)
+	}
+	for _, s := range b.ownSubjects() {
+		if s.Name != OursAsleep {
+			continue
+		}
+		out, err := s.run(context.Background(), l, []string{key(limit.Ours.Item, limit.Ours.Bytes)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := fmt.Sprintf("run -n 2 --engine patch --cpus 1 --poll no %s/guest 1 -1 -1 put-apart:40\nCpus_allowed_list:\t%d\n", l.dir, cpu)
+		if string(out) != want || !s.oneCPU {
+			t.Errorf("it runs %q, want %q; on one CPU: %v", out, want, s.oneCPU)
+		}
+		return
+	}
+	t.Error("there is no such subject")
 }
 
 func TestOutputFails(t *testing.T) {

@@ -60,6 +60,7 @@ func (b *Bench) ownSubjects() []*Subject {
 	subjects := []*Subject{
 		{Name: Ours, Class: ClassOurs, run: b.guest(b.Engine, 2, true, "--poll", "yes")},
 		{Name: OursGuests, Class: ClassOurs, run: b.guest(b.Engine, 2, true)},
+		{Name: OursAsleep, Class: ClassOurs, oneCPU: true, run: b.guest(b.Engine, 2, false, "--cpus", "1", "--poll", "no")},
 		{Name: OursOneCPU, Class: ClassOurs, oneCPU: true, run: b.guest("ptrace", 2, false)},
 		{Name: OursUDP, Class: ClassOurs, run: b.guestOverUDP},
 		{Name: OursStart, Class: ClassOurs, oneCPU: true, run: b.start(b.Self, "--engine", b.Engine)},

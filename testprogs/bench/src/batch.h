@@ -41,6 +41,8 @@ enum {
 	ASLEEP_MS = 450,     /* that a target sleeps, in items whose name ends in -asleep */
 	ASLEEP_FROM_MS = 20, /* after which the initiator begins, and */
 	ASLEEP_FOR_MS = 100, /* how long it goes on, or until an operation has taken as long */
+	APART_FOR_MS = 100, /* how long operations are measured that are apart */
+	APART_YIELDS = 64,   /* of the CPU, from one to the next */
 };
 
 struct item {
@@ -216,6 +218,25 @@ __attribute__((unused)) static void batches_print(const struct batches *b)
 		b_->end = clock_ns() + (uint64_t)ASLEEP_FOR_MS * 1000000;                                              \
 		do {                                                                                                   \
 			uint64_t t_ = clock_ns();                                                                      \
+			statement;                                                                                     \
+			b_->took[b_->count++] = clock_ns() - t_;                                                       \
+		} while (b_->count < BATCHES && clock_ns() < b_->end);                                                 \
+		batches_print(b_);                                                                                     \
+	} while (0)
+
+/*
+ * Measures a statement each by itself, behind a pause in which who is on the same CPU, and gives it away now and then, goes to sleep.
+ * The CPU does not, from which it would wake slowly.
+ */
+#define MEASURE_APART(item, statement)                                                                                 \
+	do {                                                                                                           \
+		struct batches *b_ = batches_begin(item);                                                              \
+		b_->end = clock_ns() + (uint64_t)APART_FOR_MS * 1000000;                                               \
+		do {                                                                                                   \
+			uint64_t t_;                                                                                   \
+			for (int i_ = 0; i_ < APART_YIELDS; i_++)                                                      \
+				sched_yield();                                                                         \
+			t_ = clock_ns();                                                                               \
 			statement;                                                                                     \
 			b_->took[b_->count++] = clock_ns() - t_;                                                       \
 		} while (b_->count < BATCHES && clock_ns() < b_->end);                                                 \

@@ -11,6 +11,7 @@
  *     pingpong-poll:BYTES  round trip: both write and look for the answer in their own memory with rmem_poll
  *     pingpong-wait:BYTES  round trip: both write with notification and wait for one
  *     put-asleep:BYTES     put, each by itself, while the target's program sleeps for 450 ms
+ *     put-apart:BYTES      put, each by itself, when an agent that may not poll has gone to sleep
  *     map-put:BYTES map-get:BYTES map-cas:8 map-fadd:8 map-put-asleep:BYTES   through memory mapped by rmem_map
  *     alltoall:BYTES       every node puts to every other; one operation is one put of any of them
  */
@@ -181,6 +182,9 @@ static void measure(const struct item *item)
 	} else if (is(item, "put-asleep")) {
 		put(1, bytes);
 		MEASURE_ASLEEP(item, put(1, bytes));
+	} else if (is(item, "put-apart")) {
+		put(1, bytes);
+		MEASURE_APART(item, put(1, bytes));
 	} else if (is(item, "write")) {
 		MEASURE(item, o.ms, check("write", rmem_write(areas[1], 0, message, bytes, 0)));
 	} else if (is(item, "post")) {
@@ -236,7 +240,7 @@ static int written(const char *name)
 {
 	if (strncmp(name, "map-", 4) == 0)
 		name += 4;
-	return strcmp(name, "put") == 0 || strcmp(name, "put-asleep") == 0 || strcmp(name, "post") == 0;
+	return strcmp(name, "put") == 0 || strcmp(name, "put-asleep") == 0 || strcmp(name, "put-apart") == 0 || strcmp(name, "post") == 0;
 }
 
 int main(int argc, char **argv)
