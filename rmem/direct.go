@@ -22,11 +22,10 @@ type Direct struct {
 	t       *target
 	watcher Watcher
 	header  atm.HeaderOctets // of requests
-	answers atm.HeaderOctets // of replies
-	mine    mark             // of replies
-	theirs  mark             // of requests
-	data    [MaxCell]byte    // of a reply. Guarded by t.recv
-	failed  atomic.Bool      // the circuit has
+	answers answers
+	theirs  mark          // of requests
+	data    [MaxCell]byte // of a reply. Guarded by t.recv
+	failed  atomic.Bool   // the circuit has
 }
 
 // A Watcher is told what guests must know who go past their node. It is told with locks held, and must be quick.
@@ -59,8 +58,8 @@ func (s *Space) Direct(d Desc, peer *Node, w Watcher) (*Direct, Error) {
 	}
 	x := &Direct{
 		c: c, t: t, watcher: w,
-		header: atm.Header{VC: t.vc}.Octets(), answers: atm.Header{VC: c.vc}.Octets(),
-		mine: mark{key: t.mine.key}, theirs: mark{key: t.theirs.key},
+		header: atm.Header{VC: t.vc}.Octets(), answers: answers{atm.Header{VC: c.vc}.Octets(), mark{key: t.mine.key}},
+		theirs: mark{key: t.theirs.key},
 	}
 	if e := c.lead(x); e != OK {
 		return nil, e
@@ -121,7 +120,7 @@ func (x *Direct) Circuit() Circuit {
 		Importer: x.c.node.id, Exporter: x.t.node.id, Local: x.c.vc,
 		Space: x.t.segment.space, Segment: Seg(x.t.segment.handle.Load()),
 		Rights: x.t.rights, Length: x.t.segment.size, Limit: min(x.t.segment.size, maxCellOffset+1),
-		Requests: x.header, Replies: x.answers, RequestKey: x.theirs.key, ReplyKey: x.mine.key,
+		Requests: x.header, Replies: x.answers.header, RequestKey: x.theirs.key, ReplyKey: x.answers.mark.key,
 	}
 }
 
@@ -264,32 +263,20 @@ func (t *target) carryOut(d *demand) (old uint64, e Error) {
 
 // answer makes the reply to a request that somebody waits for; false: nobody does.
 func (x *Direct) answer(index uint64, d *demand, old uint64, reply *atm.Cell) bool {
-	number := x.mine.number(index)
 	switch d.op {
 	case OpNotify:
 		return false
 	case OpRead:
-		x.seal(reply, number, uint32(OpData)<<opShift|x.mine.dataKey(), x.data[:max(d.n, minData)])
+		x.answers.data(index, x.data[:max(d.n, minData)], reply)
 	default:
-		binary.BigEndian.PutUint32(x.data[:], x.mine.key)
-		putNumber(x.data[keySize:keySize], uint8(d.n), old)
-		x.seal(reply, number, replyWord(OpOld, OK, number), x.data[:keySize+d.n])
+		x.answers.old(index, int(d.n), old, reply)
 	}
 	return true
 }
 
 // refuse makes the reply that a request is refused by.
 func (x *Direct) refuse(index uint64, e Error, reply *atm.Cell) {
-	number := x.mine.number(index)
-	var data [keySize + creditSize]byte
-	binary.BigEndian.PutUint32(data[:], x.mine.key)
-	binary.BigEndian.PutUint32(data[keySize:], x.t.credit())
-	x.seal(reply, number, replyWord(OpAck, e, number), data[:])
-}
-
-func (x *Direct) seal(reply *atm.Cell, number, word uint32, data []byte) {
-	// The only error is a length that no message has.
-	_ = x.answers.EncodeSSM(reply, uint8(number&0xf), uint16(number>>4)&0x3ff, word, data)
+	x.answers.refusal(index, e, x.t.credit(), reply)
 }
 
 // tell says whether an error waits. c.replies is held.

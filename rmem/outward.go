@@ -29,7 +29,7 @@ type Outward struct {
 	wake    func()
 	rights  Rights
 	header  atm.HeaderOctets // of all cells
-	mine    mark             // of replies, to the guest
+	answers answers          // to the guest
 	theirs  mark             // of requests, from it
 	mu      sync.Mutex
 	places  [window]freight
@@ -83,7 +83,7 @@ func (s *Space) Outward(d Desc, w Watcher, wake func()) (*Outward, Error) {
 	}
 	x := &Outward{
 		c: c, watcher: w, wake: wake, rights: c.rights, header: atm.Header{VC: c.vc}.Octets(),
-		mine: mark{key: c.theirs.key}, theirs: mark{key: c.mine.key},
+		answers: answers{atm.Header{VC: c.vc}.Octets(), mark{key: c.theirs.key}}, theirs: mark{key: c.mine.key},
 	}
 	for i := range x.places {
 		x.places[i].o.Wake = x.answered
@@ -121,7 +121,7 @@ func (x *Outward) Circuit() Circuit {
 	return Circuit{
 		Importer: x.c.node.id, Exporter: x.c.peer.number, Local: x.c.vc, Segment: -1,
 		Rights: x.rights, Length: x.c.size, Limit: min(x.c.size, maxCellOffset+1),
-		Requests: x.header, Replies: x.header, RequestKey: x.theirs.key, ReplyKey: x.mine.key,
+		Requests: x.header, Replies: x.header, RequestKey: x.theirs.key, ReplyKey: x.answers.mark.key,
 	}
 }
 
@@ -252,19 +252,15 @@ func (x *Outward) Carried(index uint64, reply *atm.Cell) (done, replied bool) {
 		p.e = p.o.Result()
 	}
 	x.first++
-	number := x.mine.number(index)
-	var data [MaxCell]byte
 	switch {
 	case p.e != OK:
 		x.refuse(index, p.e, reply)
 	case p.op.posted():
 		return true, false
 	case p.op == OpRead:
-		x.seal(reply, number, uint32(OpData)<<opShift|x.mine.dataKey(), p.data[:max(p.n, minData)])
+		x.answers.data(index, p.data[:max(p.n, minData)], reply)
 	default:
-		binary.BigEndian.PutUint32(data[:], x.mine.key)
-		putNumber(data[keySize:keySize], uint8(p.n), p.o.Old())
-		x.seal(reply, number, replyWord(OpOld, OK, number), data[:keySize+p.n])
+		x.answers.old(index, p.n, p.o.Old(), reply)
 	}
 	return true, true
 }
@@ -274,15 +270,7 @@ func (x *Outward) Refuse(index uint64, reply *atm.Cell) { x.refuse(index, EDOWN,
 
 // refuse makes the answer that says what was the matter with a request.
 func (x *Outward) refuse(index uint64, e Error, reply *atm.Cell) {
-	number := x.mine.number(index)
-	var data [keySize + creditSize]byte
-	binary.BigEndian.PutUint32(data[:], x.mine.key)
-	x.seal(reply, number, replyWord(OpAck, e, number), data[:])
-}
-
-func (x *Outward) seal(reply *atm.Cell, number, word uint32, data []byte) {
-	// The only error is a length that no message has.
-	_ = x.header.EncodeSSM(reply, uint8(number&0xf), uint16(number>>4)&0x3ff, word, data)
+	x.answers.refusal(index, e, 0, reply)
 }
 
 // Serve is for who carries nothing; see ring.Carrier.
