@@ -88,6 +88,11 @@ INLINE void drop(u64 d[DATA], u64 bytes)
 // deposit stores the first n bytes of d at p, each time in the largest word that p is aligned to and that is still left, in ascending order.
 INLINE void deposit(u8 *p, u64 d[DATA], u64 n)
 {
+	if (LIKELY(((u64)p & 7) == 0 && n == 8 * DATA)) {
+		UNROLL for (int i = 0; i < DATA; i++)
+			((volatile u64 *)p)[i] = d[i];
+		return;
+	}
 	while (n > 0) {
 		if (((u64)p & 7) == 0 && n >= 8) {
 			*(volatile u64 *)p = d[0];
@@ -110,6 +115,11 @@ INLINE void deposit(u8 *p, u64 d[DATA], u64 n)
 // collect is the reverse of deposit: it loads n bytes, with 0 behind them.
 INLINE void collect(u64 d[DATA], const u8 *p, u64 n)
 {
+	if (LIKELY(((u64)p & 7) == 0 && n == 8 * DATA)) {
+		UNROLL for (int i = 0; i < DATA; i++)
+			d[i] = ((const volatile u64 *)p)[i];
+		return;
+	}
 	d[0] = d[1] = d[2] = d[3] = d[4] = 0;
 	for (u64 at = 0; at < n;) {
 		u64 v, size, left = n - at, a = (u64)p + at;

@@ -179,6 +179,12 @@ __attribute__((unused)) static void batches_add(struct batches *b, uint64_t ns, 
 		b->end = b->warm + (uint64_t)ms * 1000000;
 		return;
 	}
+	if (ns < BATCH_NS / 2 && b->n < 1 << 20) { /* it was slow when that was found out, and is no more: all over again */
+		b->n *= 2;
+		b->end = 0;
+		b->enough = b->count = 0;
+		return;
+	}
 	if (b->warm != 0 && clock_ns() < b->warm)
 		return;
 	b->warm = 0;
