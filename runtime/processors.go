@@ -242,7 +242,7 @@ func (p *processors) decide(running int) {
 // turns is for how many turns guests spin while so many processors are used by them.
 func (p *processors) turns(running int) uint32 {
 	switch {
-	case running > p.cpus:
+	case running > p.cpus, p.cpus == 1 && !p.hover: // whoever is to answer needs the processor that one would spin on
 		return 0
 	case p.hover:
 		return manyTurns
