@@ -93,6 +93,8 @@ INLINE int waiting(const struct in *in, u64 head)
 // take_in carries out what has arrived for the guest's own segments, and returns what serve does. Where that faults the agent has to do it.
 INLINE int take_in(const struct board *b, const struct waiter *w)
 {
+	if (LIKELY(b->ins_count == 0))
+		return 0;
 	int r = attempt_serve(b, w);
 	if (UNLIKELY(r == RETREATED)) {
 		call_agent(b);
