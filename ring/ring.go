@@ -18,7 +18,8 @@ type Server interface {
 	// each request whose sender may wait for it.
 	Serve(index uint64, request, reply *atm.Cell) bool
 
-	// Refuse makes the answer to request number index that says that the circuit has failed.
+	// Refuse makes the answer to request number index that says that the circuit has failed. Whoever asks for errors from then on is told so: the
+	// request may be a write, whose answer nobody reads.
 	Refuse(index uint64, reply *atm.Cell)
 }
 
@@ -90,6 +91,19 @@ func (r *Ring) Left() bool {
 // Held reports whether somebody has the lock: the exporter's guest, if no server is at it.
 func (r *Ring) Held() bool {
 	return !r.orphaned.Load() && atomic.LoadUint32(&r.replies.lock) != unlocked
+}
+
+// HeldFor reports whether somebody keeps the lock, and serves nothing, for that long from now on. It takes no locks, and as long as that.
+func (r *Ring) HeldFor(d time.Duration) bool {
+	head := r.Acknowledged()
+	for end := time.Now().Add(d); ; time.Sleep(d / 16) {
+		if !r.Held() || r.Acknowledged() != head {
+			return false
+		}
+		if time.Now().After(end) {
+			return true
+		}
+	}
 }
 
 // Head is the index of the first request that has not been dealt with, by whoever serves the ring, as Serve last found it. To be called with the

@@ -94,9 +94,7 @@ func (x *Direct) Close() {
 // Fail fails the circuit, as its guests cannot be believed any more: whether what they have posted was done, nobody knows. The locks of
 // Begin must not be held.
 func (x *Direct) Fail() {
-	x.c.replies.Lock()
-	x.c.record(EDOWN, x.c.issued)
-	x.c.replies.Unlock()
+	x.fault(EDOWN)
 	x.c.shut(EDOWN, failed)
 }
 
@@ -157,9 +155,7 @@ func (x *Direct) Serve(index uint64, request, reply *atm.Cell) bool {
 		return x.answer(index, &d, old, reply)
 	}
 	if d.op.reply() == OpAck {
-		x.c.replies.Lock()
-		x.c.record(e, x.c.issued) // all that the network has carried was before: it is served dry
-		x.c.replies.Unlock()
+		x.fault(e)
 	}
 	x.refuse(index, e, reply)
 	return true
@@ -213,8 +209,18 @@ func (x *Direct) write(word uint32, data []byte) bool {
 	return true
 }
 
-// Refuse makes the answer that says that the circuit has failed.
-func (x *Direct) Refuse(index uint64, reply *atm.Cell) { x.refuse(index, EDOWN, reply) }
+// Refuse makes the answer that says that the circuit has failed, and leaves that with the descriptor, too.
+func (x *Direct) Refuse(index uint64, reply *atm.Cell) {
+	x.fault(EDOWN)
+	x.refuse(index, EDOWN, reply)
+}
+
+// fault leaves an error with the descriptor, of a request of which the network knows nothing: all that it has carried was before, as it is served dry.
+func (x *Direct) fault(e Error) {
+	x.c.replies.Lock()
+	x.c.record(e, x.c.issued)
+	x.c.replies.Unlock()
+}
 
 // parse checks a request, and reads it.
 func (x *Direct) parse(index uint64, request *atm.Cell, d *demand) Error {

@@ -110,9 +110,7 @@ func (x *Outward) Close() {
 
 // Fail fails the circuit, as its guest has written nonsense. Locks of Begin must not be held.
 func (x *Outward) Fail() {
-	x.c.replies.Lock()
-	x.c.record(EDOWN, x.c.issued)
-	x.c.replies.Unlock()
+	x.fault(EDOWN)
 	x.c.shut(EDOWN, failed)
 }
 
@@ -157,9 +155,7 @@ func (x *Outward) Carry(index uint64, request *atm.Cell) {
 	}
 	p.op = d.op
 	if !p.sent && d.op.posted() {
-		x.c.replies.Lock()
-		x.c.record(p.e, x.c.issued)
-		x.c.replies.Unlock()
+		x.fault(p.e)
 	}
 }
 
@@ -265,8 +261,18 @@ func (x *Outward) Carried(index uint64, reply *atm.Cell) (done, replied bool) {
 	return true, true
 }
 
-// Refuse makes the answer that says that the circuit has failed.
-func (x *Outward) Refuse(index uint64, reply *atm.Cell) { x.refuse(index, EDOWN, reply) }
+// Refuse makes the answer that says that the circuit has failed, and leaves that with the descriptor, too.
+func (x *Outward) Refuse(index uint64, reply *atm.Cell) {
+	x.fault(EDOWN)
+	x.refuse(index, EDOWN, reply)
+}
+
+// fault leaves an error with the descriptor, behind all that was issued.
+func (x *Outward) fault(e Error) {
+	x.c.replies.Lock()
+	x.c.record(e, x.c.issued)
+	x.c.replies.Unlock()
+}
 
 // refuse makes the answer that says what was the matter with a request.
 func (x *Outward) refuse(index uint64, e Error, reply *atm.Cell) {

@@ -100,7 +100,7 @@ type bypass struct {
 	place    int // in the pair
 	start    uint64
 	charge   charge
-	told     atomic.Bool // that it is broken
+	failing  sync.Once // as the ring is broken
 
 	// Guarded by bypasses.mu.
 	stage  stage
@@ -441,13 +441,13 @@ func (b *bypass) Failed() {
 	b.out.SetState(rings.Free)
 }
 
-// broken fails the circuit, as a guest has overwritten what is not its own. Of several who find that, each for itself, the first does.
+// broken fails the circuit, as a guest has overwritten what is not its own. Of several who find that, each for itself, the first does, and the others wait until
+// it has: a fence that comes next has to find the error.
 func (b *bypass) broken() {
-	if b.told.Swap(true) {
-		return
-	}
-	b.of.log.Warn("a ring is broken: its circuit fails", "from", b.circuit.Importer, "to", b.circuit.Exporter, "descriptor", int32(b.desc))
-	b.server.Fail()
+	b.failing.Do(func() {
+		b.server.Fail()
+		b.of.log.Warn("a ring is broken: its circuit fails", "from", b.circuit.Importer, "to", b.circuit.Exporter, "descriptor", int32(b.desc))
+	})
 }
 
 // tell says that something has arrived or left, or that all of it is dealt with: a guest that looks for requests, and so has no other reason to
@@ -678,10 +678,14 @@ func (b *bypass) drain(s *trap.Space) {
 	}
 }
 
-// breakHeld gives up the other rings between the same guests whose locks the exporter's keeps, now that one is broken: who has waited for one of them is not to wait as long for each.
+// shortHold is for how long a guest keeps the lock of a ring that has kept another one's for LongestHold, until it is not believed to be about to let go.
+const shortHold = 20 * time.Millisecond
+
+// breakHeld gives up the other rings between the same guests whose locks the exporter's keeps, now that one is broken: who has waited for one of them is not to wait
+// as long for each.
 func (b *bypass) breakHeld() {
 	for _, o := range b.importer.outs {
-		if o.exporter == b.exporter && o.ring().Held() {
+		if o != b && o.exporter == b.exporter && o.ring().HeldFor(shortHold) {
 			_ = o.ring().Break()
 			o.broken()
 		}

@@ -7,9 +7,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	goruntime "runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
 	guest "rmemrun/guest/go/rmem"
@@ -414,4 +418,39 @@ func TestWaitForWhatWasPosted(t *testing.T) {
 	t.Run("by the agent", func(t *testing.T) {
 		succeed(t, "last", 2, func(j *Job) { j.Witness = &Witness{Tell: func(*rmem.Effect) {}, AgentServes: true} })
 	})
+}
+
+// A stuckServer takes its time to fail.
+type stuckServer struct {
+	server
+	begun, release chan struct{}
+	failed         atomic.Bool
+}
+
+func (s *stuckServer) Fail() {
+	close(s.begun)
+	<-s.release
+	s.failed.Store(true)
+}
+
+// TestBrokenOnce: of two who find a ring broken, the second goes on when the circuit has failed, not before: it may be a fence.
+func TestBrokenOnce(t *testing.T) {
+	s := &stuckServer{begun: make(chan struct{}), release: make(chan struct{})}
+	b := &bypass{of: &bypasses{log: hclog.NewNullLogger()}, server: s}
+	var wg sync.WaitGroup
+	wg.Go(b.broken)
+	<-s.begun
+	for range 4 {
+		wg.Go(func() {
+			b.broken()
+			if !s.failed.Load() {
+				t.Error("the ring is said to be broken, and its circuit has not failed yet")
+			}
+		})
+	}
+	for range 1000 {
+		goruntime.Gosched()
+	}
+	close(s.release)
+	wg.Wait()
 }

@@ -54,7 +54,7 @@ struct requests {
 
 // Written by who serves the ring: the agent, or the exporter's stubs while it waits.
 struct replies {
-	volatile u64 head;    // requests that have taken effect or were refused: the acknowledgement
+	volatile u64 head;    // requests that have taken effect or were refused: the acknowledgement of all before; slots say so of single ones
 	volatile u32 polling; // a thread of the exporter looks at the ring by itself, and will say so when it stops
 	u8 pad0[LINE - 12];
 	volatile u32 lock;   // held by who serves the ring: 0 nobody, 1 the agent, 2 the exporter's stub

@@ -93,12 +93,13 @@ INLINE void publish(const struct out *o, u64 index, u32 operation, const u64 d[D
 	seal(&o->requests->slots[index % SLOTS], o->header0, o->header1, index, operation, d, li);
 }
 
+enum { WHILE = 16 }; // turns between looks at the head
+
 // answered reports whether the request of an index was dealt with: its slot says so, if it has a reply, or nobody has posted behind it. Each of a ring's slots
 // is on a line of its own, which comes faster than the one line that the head is in, and to look at that one delays who moves it: it is left for
 // the threads of one guest, who post behind each other's backs, and for once in a while.
 INLINE int answered(const struct board *b, const struct out *o, u64 index, u32 turns)
 {
-	enum { WHILE = 16 };
 	if ((u32)o->replies->slots[index % SLOTS].word[0] == (u32)(index + 1))
 		return 1;
 	return (b->threaded || turns % WHILE == WHILE - 1) && (i64)(o->replies->head - index) > 0;
@@ -112,6 +113,8 @@ COLD void awaited(const struct board *b, const struct out *o, u64 index)
 		take_in(b, 0);
 		if (turn(b, &turns)) {
 			help();
+			if (answered(b, o, index, WHILE - 1)) // whoever has moved the head: there may never be more
+				return;
 			turns = 0;
 		}
 	}

@@ -30,7 +30,7 @@ INLINE int done(i64 result)
 	return FAST;
 }
 
-// post sends a request that the head acknowledges.
+// post sends a request that has no reply if it succeeds.
 INLINE int post(const struct board *b, const struct out *o, u32 operation, const u64 d[DATA], u64 li)
 {
 	u64 index;
@@ -171,7 +171,7 @@ HIDDEN int stub_fadd(struct frame *f, const struct site *s) { return atomic(f, s
 
 HIDDEN int stub_swap(struct frame *f, const struct site *s) { return atomic(f, s, SWAP, f->r[s->v], 0); }
 
-// What was begun by a trap, and errors, are known to rmemrun: either is in out.errors, which it sets before it moves the head.
+// What was begun by a trap, and errors, are known to rmemrun: either is in out.errors, which it sets before the head or a slot says that the request was dealt with.
 HIDDEN int stub_fence(struct frame *f, const struct site *s)
 {
 	const struct board *b = s->board;

@@ -235,6 +235,9 @@ static void full(void)
 		circuit_to_help = &c;
 		u64 before = helps;
 		CHECK(go(a, OP_FADD, 0, 8, 1, 0, c.descriptor, 0, 0) == -11 && helps == before + 1, "help was asked for %lu times", helps - before);
+		a->board->patience = 2, a->board->spin = 0; // also if it asks at once: the head says that there will be no reply
+		CHECK(go(a, OP_FADD, 0, 8, 1, 0, c.descriptor, 0, 0) == -11 && helps == before + 2, "help was asked for %lu times", helps - before);
+		a->board->patience = 50, a->board->spin = 10;
 		if (threaded)
 			for (int i = 0; i < SLOTS; i++)
 				CHECK(!c.requests->busy[i], "slot %d is busy", i);
