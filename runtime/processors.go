@@ -92,7 +92,7 @@ const (
 	// crowdedFor is for how many samples nobody spins, when the agent has found that others want its processor.
 	crowdedFor = 12
 
-	// Guests spin for so many turns, of a PAUSE each, which is 23 ns where this was measured, and up to twice that elsewhere: many, if the agent or another guest is there to answer; few, if the agent
+	// Guests spin for so many turns, of a PAUSE each (23 ns where this was measured; processors differ): many, if the agent or another guest is there to answer; few, if the agent
 	// sleeps, and may have to be given this processor.
 	manyTurns = 2000
 	fewTurns  = 100
@@ -220,7 +220,7 @@ func (p *processors) decide(running int) {
 	running += p.beside
 	switch p.poll {
 	case PollAuto:
-		p.hover = running < p.cpus
+		p.hover = running < p.cpus && p.cpus > 1 // the only one is the guests'
 	default:
 		p.hover = p.poll == PollYes
 	}
