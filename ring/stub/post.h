@@ -113,9 +113,7 @@ COLD void awaited(const struct board *b, const struct out *o, u64 index)
 		take_in(b, 0);
 		if (turn(b, &turns)) {
 			help();
-			if (answered(b, o, index, WHILE - 1)) // whoever has moved the head: there may never be more
-				return;
-			turns = 0;
+			turns = WHILE - 1; // to look at the head: if that was moved, there may never be a reply
 		}
 	}
 }
