@@ -107,8 +107,9 @@ func (e *engine) begin(t *Thread, st *site, n int) {
 	c.memory = Memory{fetchedAt: c.V, fetched: t.code[maxInstruction : maxInstruction+n]}
 	if t.staged != 0 {
 		source, processor := e.patcher.Staged(t.space, t.staged, c.C)
-		c.memory.fetched = source
-		e.follow(processor)
+		if c.memory.fetched = source; source != nil {
+			e.follow(processor)
+		}
 	}
 	if len(t.interrupted) > 0 {
 		t.resumeInterrupted()
