@@ -63,7 +63,8 @@
 //	      └──────── signal: roll.go ─────┘
 //
 // There are two of these traps: at the second the stub has copied the source of a write to memory that the Patcher knows. It is the
-// stub's, by the address of its frame, until the instruction is done or the thread is put back.
+// stub's, by the address of its frame, until the instruction is done or the thread is put back: from when the stub takes it until Patcher.Unstage it is that
+// one instruction's, and other stubs leave their sources to the engine; Patcher.Staged only looks at it, and changes nothing of whose it is.
 //
 // Space.Map maps such a memory file into another guest, whose engine may be another
 // one. Mapping.Revoke, from whatever goroutine, asks that engine to take it away again, which it

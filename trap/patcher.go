@@ -24,6 +24,8 @@ type Patcher interface {
 	Staged(s *Space, frame, n uint64) (source []byte, processor int)
 
 	// Unstage says that what the stub with that frame may have staged is not needed any more.
+	// It is called as often as a thread may have been in a stub, and does nothing if the
+	// staging memory is not that stub's.
 	Unstage(s *Space, frame uint64)
 
 	// Retire says that the stubs of the space must leave everything to the trap from
