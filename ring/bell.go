@@ -35,7 +35,7 @@ const (
 
 // NewBell makes a bell.
 func NewBell() (*Bell, error) {
-	f, err := newFile(page)
+	f, err := newFile("bell", page)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ type Board struct {
 
 // NewBoard makes a board with no circuits.
 func NewBoard() (*Board, error) {
-	f, err := newFile(boardSize)
+	f, err := newFile("board", boardSize)
 	if err != nil {
 		return nil, err
 	}

@@ -13,8 +13,9 @@ type file struct {
 	memory []byte
 }
 
-func newFile(size uintptr) (*file, error) {
-	fd, err := unix.MemfdCreate("rmemrun ring", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+// newFile makes one; its name says in /proc/PID/maps what it is.
+func newFile(name string, size uintptr) (*file, error) {
+	fd, err := unix.MemfdCreate("rmemrun "+name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, fmt.Errorf("make a memory file of %d bytes for rings: %w", size, err)
 	}
@@ -64,11 +65,11 @@ type Pair struct {
 
 // NewPair makes the memory of Batch rings.
 func NewPair() (*Pair, error) {
-	a, err := newFile(Batch * requestsSize)
+	a, err := newFile("ring requests", Batch*requestsSize)
 	if err != nil {
 		return nil, err
 	}
-	b, err := newFile(Batch * repliesSize)
+	b, err := newFile("ring replies", Batch*repliesSize)
 	if err != nil {
 		a.close()
 		return nil, err

@@ -13,7 +13,7 @@ type Staging struct {
 
 // NewStaging makes staging memory for one address space. Its pages exist as soon as they are used.
 func NewStaging() (*Staging, error) {
-	f, err := newFile(stagingSize)
+	f, err := newFile("staging", stagingSize)
 	if err != nil {
 		return nil, err
 	}

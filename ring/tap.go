@@ -22,7 +22,7 @@ func NewTappedPair() (*Pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.shown, err = newFile(Batch * repliesSize); err != nil {
+	if p.shown, err = newFile("ring replies shown", Batch*repliesSize); err != nil {
 		p.Close()
 		return nil, err
 	}
