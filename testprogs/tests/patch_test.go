@@ -100,12 +100,12 @@ func TestHostileNeighbour(t *testing.T) {
 		{"replies, agent asleep", runtime.Job{Engine: "patch", Poll: runtime.PollNo, CPUs: 1}, "replies", true},
 		{"heads", runtime.Job{Engine: "patch"}, "heads", false},
 		{"heads, agent asleep", runtime.Job{Engine: "patch", Poll: runtime.PollNo, CPUs: 1}, "heads", true},
-		{"locks", runtime.Job{Engine: "patch"}, "locks", true},
+		{"locks", runtime.Job{Engine: "patch"}, "locks", false},
 	} {
-		if test.long && testing.Short() {
-			continue
-		}
 		t.Run(test.name, func(t *testing.T) {
+			if test.long && testing.Short() {
+				t.Skip("a short run has one neighbour of each kind that does harm of its own")
+			}
 			for seed := range seeds {
 				before := held(t)
 				status, stdout, stderr := runJob(t, test.job, program, 3, test.job.Engine, times, test.how, fmt.Sprint(seed+1))
