@@ -285,8 +285,9 @@ func (k *bypasses) attach(c *trap.Call, b *bypass) error {
 	}
 	found := k.takePlace(b)
 	k.mu.Unlock()
+	witness, _ := b.server.(*witnessed)
 	if !found {
-		p, err := k.newPair(c, b.importer, b.exporter)
+		p, err := k.newPair(c, b.importer, b.exporter, witness != nil)
 		if err != nil {
 			return err
 		}
@@ -306,8 +307,8 @@ func (k *bypasses) attach(c *trap.Call, b *bypass) error {
 		}
 		return errElsewhere
 	}
-	if t, ok := b.server.(*witnessed); ok {
-		t.begin(b.ring())
+	if witness != nil {
+		witness.begin(b.ring())
 	}
 	x.inward[b] = struct{}{}
 	if !x.retired && !k.testimony.agentServes() {
@@ -341,10 +342,10 @@ func (k *bypasses) releasePlace(b *bypass) *pair {
 	return p
 }
 
-// newPair makes rings between two guests and maps them into the importer.
-func (k *bypasses) newPair(c *trap.Call, importer, exporter *party) (*pair, error) {
+// newPair makes rings between two guests and maps them into the importer. If they are tapped, their servers have to show what was replied.
+func (k *bypasses) newPair(c *trap.Call, importer, exporter *party, tapped bool) (*pair, error) {
 	newMemory := rings.NewPair
-	if k.testimony != nil {
+	if tapped {
 		newMemory = rings.NewTappedPair
 	}
 	memory, err := newMemory()

@@ -72,7 +72,8 @@ type Job struct {
 	// Observer, if set, is given every event, one at a time, from whatever goroutine it happened on; it delays the guest
 	// that the event is of. Nil: no events are made, at the cost of one predictable branch each.
 	Observer func(*Event)
-	// Witness, if set, is told what becomes of each operation on a segment. Unlike Observer it leaves circuits their rings.
+	// Witness, if set, is told what becomes of each operation on a segment. Unlike Observer it leaves circuits their rings. With Join it
+	// is told of the segments of this job's nodes alone.
 	Witness *Witness
 	// Join, if set, makes the job part of one that another rmemrun runs, too.
 	Join *Join

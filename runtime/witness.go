@@ -14,6 +14,9 @@ import (
 // circuits there is no order.
 //
 // Guests are delayed: each request in a ring is looked at before its initiator hears that it was carried out.
+//
+// In a joined job all that a segment is asked for comes by the network, for there rings lead to it. So what is told is always the node's doing, and a witness hears
+// nothing of what its guests ask of the other rmemrun's nodes: that one's does.
 type Witness struct {
 	// Tell is given one effect at a time, from whatever goroutine it happened on, and must not call into the job. It is valid only during the call.
 	Tell func(*rmem.Effect)

@@ -4,6 +4,8 @@ package runtime
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -55,5 +57,63 @@ func TestWitness(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestJoinedWitness: the witness of each of two joined jobs is told of what its own node is asked for, all of which the network brings, and of nothing else.
+func TestJoinedWitness(t *testing.T) {
+	of := func(e *rmem.Effect) string {
+		return fmt.Sprintf("%v %d+%d %v %x %d %d %d %v", e.Op, e.Offset, e.Len, e.Notify, e.Data, e.Expected, e.Operand, e.Old, e.Status)
+	}
+	right := map[int][]string{} // by exporter
+	succeed(t, "order", 2, func(j *Job) {
+		j.Engine = "ptrace"
+		j.Witness = &Witness{Tell: func(e *rmem.Effect) { right[e.Circuit.Exporter] = append(right[e.Circuit.Exporter], of(e)) }}
+	})
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := os.Create(filepath.Join(t.TempDir(), "said"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer said.Close()
+	var got [2][]string // by job, each of one node
+	var stray [2]int    // effects on other segments, or by others than the node
+	results := make(chan error, 2)
+	begin := func(number int, join *Join) {
+		job := Job{
+			Programs: []Program{{Path: self, Nodes: 1}},
+			Env:      append(os.Environ(), guestVariable+"=order", "GORACE=atexit_sleep_ms=0"),
+			Stderr:   said, Engine: patchEngine, Join: join,
+			Witness: &Witness{Tell: func(e *rmem.Effect) {
+				if got[number] = append(got[number], of(e)); e.Circuit.Exporter != number || e.By != rmem.ByNode {
+					stray[number]++
+				}
+			}},
+		}
+		go func() {
+			result, err := job.Run()
+			if err == nil && result.Status != 0 {
+				err = fmt.Errorf("job %d: status %d", number, result.Status)
+			}
+			results <- err
+		}()
+	}
+	listening := make(chan string, 1)
+	secret := []byte("of the two")
+	begin(0, &Join{Listen: "udp://127.0.0.1:0", Secret: secret, Listening: func(addr string) { listening <- addr }})
+	begin(1, &Join{Peer: <-listening, Secret: secret})
+	for range 2 {
+		if err := <-results; err != nil {
+			text, _ := os.ReadFile(said.Name())
+			t.Errorf("%v\n%s", err, text)
+		}
+	}
+	for number := range got {
+		if stray[number] > 0 || len(right[number]) == 0 || !slices.Equal(got[number], right[number]) {
+			t.Errorf("job %d was told of %d operations, not of %d, or of others than with one rmemrun; %d are not its own node's", number, len(got[number]), len(right[number]), stray[number])
+		}
 	}
 }
