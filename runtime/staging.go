@@ -1,9 +1,6 @@
 package runtime
 
 import (
-	"maps"
-	"slices"
-
 	rings "rmemrun/ring"
 	"rmemrun/trap"
 )
@@ -59,14 +56,32 @@ func (g *party) tellShared() {
 	if g.board == nil {
 		return
 	}
-	all := slices.SortedFunc(maps.Values(g.space.User.(*space).shared), func(a, b *trap.Shared) int { return len(b.Bytes) - len(a.Bytes) })
-	for i := range rings.MaxRanges {
-		var start, end uint64
-		if i < len(all) {
-			start = all[i].Addr()
-			end = start + uint64(len(all[i].Bytes))
+	var longest extents
+	for _, m := range g.space.User.(*space).shared {
+		longest.add(extent{m.Addr(), uint64(len(m.Bytes))})
+	}
+	for i, e := range longest {
+		g.board.SetMapped(i, e.addr, e.addr+e.length)
+	}
+}
+
+// An extent is a range of a guest's memory; of no length: none.
+type extent struct{ addr, length uint64 }
+
+// before reports whether e comes first: it is longer, or as long and at a lower address.
+func (e extent) before(o extent) bool {
+	return e.length > o.length || e.length == o.length && e.addr < o.addr
+}
+
+// extents are the first of those that were added, in order.
+type extents [rings.MaxRanges]extent
+
+// add adds one. It takes no time to speak of, whatever was added before: a guest may have any number.
+func (all *extents) add(e extent) {
+	for i := range all {
+		if e.before(all[i]) {
+			e, all[i] = all[i], e
 		}
-		g.board.SetMapped(i, start, end)
 	}
 }
 
