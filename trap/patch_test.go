@@ -104,7 +104,7 @@ func TestPatchedBlocks(t *testing.T) {
 		what string
 		most bool
 	}{
-		{"sizes", true}, {"signals", true}, {"jumps", true}, {"family", true}, {"faults", false}, {"threads", false}, {"processors", false}, {"exported", false}, {"hostile", false},
+		{"sizes", true}, {"signals", true}, {"jumps", true}, {"family", true}, {"faults", false}, {"threads", false}, {"processors", false}, {"killed", false}, {"exported", false}, {"hostile", false},
 	} {
 		t.Run(test.what, func(t *testing.T) {
 			eachWay(t, func(t *testing.T, h *loop) {

@@ -268,6 +268,7 @@ func (e *engine) dispatch(ev event) {
 		t.exiting = true
 		t.space.chooseReader()
 		e.bereave(t)
+		e.unstageKilled(t)
 		e.resume(t, 0)
 	default:
 		e.resume(t, 0)

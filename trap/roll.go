@@ -181,6 +181,22 @@ func (e *engine) unwind(t *Thread, r *region) bool {
 	return true
 }
 
+// unstageKilled is for a thread in its last stop. If it was killed in a stub, what that has staged is nobody's: other processes may share the address space, and go on.
+func (e *engine) unstageKilled(t *Thread) {
+	s := t.space
+	if len(s.regions) == 0 || len(s.threads) == 1 {
+		return
+	}
+	var g unix.PtraceRegs
+	if getRegs(t.tid, &g) != 0 || s.regionAt(g.Rip) == nil {
+		return
+	}
+	// Its frame is where r15 says, or in assembly at the stack pointer, or just left.
+	for _, frame := range [...]uint64{g.R15, g.Rsp, g.Rsp - stub.Frame} {
+		e.patcher.Unstage(s, frame)
+	}
+}
+
 func (e *engine) leaveStub(t *Thread, r *region) bool {
 	g := &t.regs
 	if n, at, ok := r.trampoline(g.Rip); ok {

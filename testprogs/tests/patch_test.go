@@ -48,6 +48,7 @@ func TestPitfalls(t *testing.T) {
 		{"blocks", []string{"threads"}},
 		{"blocks", []string{"processors"}},
 		{"blocks", []string{"family"}},
+		{"blocks", []string{"killed"}},
 		{"blocks", []string{"exported"}},
 		{"blocks", []string{"hostile"}},
 		{"faults", nil},
