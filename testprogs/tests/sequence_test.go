@@ -29,6 +29,8 @@ type view struct {
 	// values: what others change at the same time is read and compared, so that what is found is a matter of who was first. Neither that is
 	// compared, nor what was computed from it, nor that a cas has found another value, and how often.
 	values bool
+	// repeats: what is found half changed is read again, so that how often is a matter of when. Of the same operation several times in a row one is compared.
+	repeats bool
 	// order: threads use one circuit, each as it comes; the operations are compared, and not their order.
 	order bool
 	// part: threads use one circuit, each on so many bytes of its own. 0: no.
@@ -71,7 +73,11 @@ func (r *recording) tell(e *rmem.Effect) {
 	if v.values && e.Op == rmem.OpCAS && e.Status == rmem.OK && e.Old != e.Expected {
 		return
 	}
-	parts[part] = append(parts[part], text(e, v.values))
+	line := text(e, v.values)
+	if n := len(parts[part]); v.repeats && n > 0 && parts[part][n-1] == line {
+		return
+	}
+	parts[part] = append(parts[part], line)
 }
 
 // text is an operation and what became of it. Without the values it is what was asked for.
