@@ -101,6 +101,7 @@ func TestHostileNeighbour(t *testing.T) {
 		{"replies, agent asleep", runtime.Job{Engine: "patch", Poll: runtime.PollNo, CPUs: 1}, "replies", true},
 		{"heads", runtime.Job{Engine: "patch"}, "heads", false},
 		{"heads, agent asleep", runtime.Job{Engine: "patch", Poll: runtime.PollNo, CPUs: 1}, "heads", true},
+		{"heads ahead, agent asleep", runtime.Job{Engine: "patch", Poll: runtime.PollNo, CPUs: 1}, "ahead", false},
 		{"locks", runtime.Job{Engine: "patch"}, "locks", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
