@@ -82,7 +82,7 @@ func (r *Ring) answers() (n int) {
 }
 
 // drainCarrier is Drain of a ring with a carrier: what was posted before has left, so that what comes behind comes behind at the exporter, too.
-func (r *Ring) drainCarrier(goal uint64, wait func() bool) error {
+func (r *Ring) drainCarrier(goal uint64, wait func(held bool) bool) error {
 	for {
 		r.server.Begin()
 		done, err := r.serve(Slots)
@@ -95,7 +95,7 @@ func (r *Ring) drainCarrier(goal uint64, wait func() bool) error {
 			return nil
 		case int64(left) > Slots:
 			return r.Break()
-		case done == 0 && !wait():
+		case done == 0 && !wait(false):
 			return ErrStuck
 		}
 	}

@@ -125,7 +125,7 @@ func TestCarrierDrain(t *testing.T) {
 	}
 	s.waiting = true
 	waits := 0
-	if err := r.Drain(func() bool {
+	if err := r.Drain(func(bool) bool {
 		switch waits++; waits {
 		case 1: // there is no room
 			for index := range s.cells {
@@ -142,11 +142,11 @@ func TestCarrierDrain(t *testing.T) {
 		t.Errorf("%d waits, %d requests taken, %d answered", waits, r.taken.Load(), g.head())
 	}
 	g.claim() // and never filled
-	if err := r.Drain(func() bool { return false }); !errors.Is(err, ErrStuck) {
+	if err := r.Drain(func(bool) bool { return false }); !errors.Is(err, ErrStuck) {
 		t.Errorf("a slot that is not filled: %v", err)
 	}
 	r.requests.tail += 10 * Slots // a guest's nonsense
-	if err := r.Drain(func() bool { return false }); !errors.Is(err, ErrBroken) {
+	if err := r.Drain(func(bool) bool { return false }); !errors.Is(err, ErrBroken) {
 		t.Errorf("a tail out of reach: %v", err)
 	}
 	if g.head() != r.requests.tail || s.refused == 0 {

@@ -225,9 +225,9 @@ func (r *Ring) refuse() {
 }
 
 // Drain serves the ring until all is carried out that was posted before the call, or the ring is broken. Where something hinders that, which only a
-// guest can do away with (it serves the ring itself, or has claimed a slot that it has not filled yet), wait is called, again and again; false
-// from it ends Drain with ErrStuck.
-func (r *Ring) Drain(wait func() bool) error {
+// guest can do away with, wait is called, again and again: held, if the exporter's has the ring; else the initiator's has claimed a slot that it has not filled yet.
+// false from it ends Drain with ErrStuck.
+func (r *Ring) Drain(wait func(held bool) bool) error {
 	goal := atomic.LoadUint64(&r.requests.tail)
 	if r.carrier != nil {
 		return r.drainCarrier(goal, wait)
@@ -244,7 +244,7 @@ func (r *Ring) Drain(wait func() bool) error {
 			return nil
 		case left > Slots && done != lockedOut:
 			return r.Break()
-		case done <= 0 && !wait():
+		case done <= 0 && !wait(done == lockedOut):
 			return ErrStuck
 		}
 	}

@@ -171,7 +171,10 @@ func TestWhatIsClaimedAndNotPublishedIsWaitedFor(t *testing.T) {
 		t.Fatal("a ring whose first slot is empty is ready")
 	}
 	waits := 0
-	err := r.Drain(func() bool {
+	err := r.Drain(func(held bool) bool {
+		if held {
+			t.Error("nobody has the ring, and it is said to be held")
+		}
 		if waits++; waits == 3 {
 			g.publish(first, cellOf(0))
 		}
@@ -181,7 +184,7 @@ func TestWhatIsClaimedAndNotPublishedIsWaitedFor(t *testing.T) {
 		t.Fatalf("drained %v after %d waits, %v", s.numbers, waits, err)
 	}
 	g.claim()
-	if err := r.Drain(func() bool { return false }); !errors.Is(err, ErrStuck) {
+	if err := r.Drain(func(bool) bool { return false }); !errors.Is(err, ErrStuck) {
 		t.Fatalf("a ring that is held up: %v", err)
 	}
 }
@@ -196,7 +199,10 @@ func TestDrainWaitsForTheExporter(t *testing.T) {
 		atomic.StoreUint64(&r.replies.head, start+served-1)
 		atomic.StoreUint32(&r.replies.lock, 2)
 		waits := 0
-		err := r.Drain(func() bool {
+		err := r.Drain(func(held bool) bool {
+			if !held {
+				t.Error("the exporter has the ring, and it is not said to be held")
+			}
 			if waits++; waits == 2 {
 				atomic.StoreUint64(&r.replies.head, start+served)
 				atomic.StoreUint32(&r.replies.lock, unlocked)
@@ -217,7 +223,7 @@ func TestDrainServesWhatWasPostedBefore(t *testing.T) {
 		for i := range uint64(100) {
 			g.publish(g.claim(), cellOf(i))
 		}
-		if err := r.Drain(func() bool { t.Error("waited"); return false }); err != nil || len(s.numbers) != 100 {
+		if err := r.Drain(func(bool) bool { t.Error("waited"); return false }); err != nil || len(s.numbers) != 100 {
 			t.Fatalf("drained %d, %v", len(s.numbers), err)
 		}
 	}
@@ -242,7 +248,7 @@ func TestExporterServesByItself(t *testing.T) {
 	g.publish(g.claim(), cellOf(8))
 	atomic.StoreUint32(&r.replies.lock, 2)
 	waits := 0
-	if err := r.Drain(func() bool { waits++; return waits < 4 }); !errors.Is(err, ErrStuck) || waits != 4 {
+	if err := r.Drain(func(bool) bool { waits++; return waits < 4 }); !errors.Is(err, ErrStuck) || waits != 4 {
 		t.Fatalf("drained a ring whose lock is held: %v after %d waits", err, waits)
 	}
 	r.Orphan()
@@ -272,7 +278,7 @@ func TestBrokenRing(t *testing.T) {
 					t.Fatalf("served %d, %v", n, err)
 				}
 				damage(r)
-				if err := r.Drain(func() bool { return false }); !errors.Is(err, ErrBroken) {
+				if err := r.Drain(func(bool) bool { return false }); !errors.Is(err, ErrBroken) {
 					t.Fatalf("start %#x: drained: %v", start, err)
 				}
 				if g.head() != r.requests.tail || s.refused == 0 {
@@ -336,7 +342,7 @@ func FuzzHostileGuests(f *testing.F) {
 					t.Fatalf("served %d, %v", n, err)
 				}
 				waits := 0
-				err = r.Drain(func() bool { waits++; return waits < 3 })
+				err = r.Drain(func(bool) bool { waits++; return waits < 3 })
 				if err != nil && !errors.Is(err, ErrBroken) && !errors.Is(err, ErrStuck) {
 					t.Fatalf("drained: %v", err)
 				}
@@ -404,7 +410,7 @@ func TestManyServers(t *testing.T) {
 		}
 		g.publish(g.claim(), cellOf(i))
 	}
-	if err := r.Drain(func() bool { goruntime.Gosched(); return true }); err != nil {
+	if err := r.Drain(func(bool) bool { goruntime.Gosched(); return true }); err != nil {
 		t.Fatal(err)
 	}
 	for g.head() != start+requests {
@@ -533,7 +539,7 @@ func TestServingDoesNotAllocate(t *testing.T) {
 		if n, err := r.Serve(Slots); n != 2 || err != nil {
 			t.Errorf("served %d, %v", n, err)
 		}
-		if err := r.Drain(func() bool { return false }); err != nil {
+		if err := r.Drain(func(bool) bool { return false }); err != nil {
 			t.Error(err)
 		}
 	}); n != 0 {

@@ -594,39 +594,42 @@ func (k *bypasses) prepare(c *trap.Call, g *party, b *bypass) error {
 
 // A hold is how long a ring has been held up by one of its guests.
 type hold struct {
-	space *trap.Space // the importer's, on whose thread this is; nil: it has ended
-	ring  *rings.Ring
-	turns int
-	since time.Time
+	space   *trap.Space // the importer's, on whose thread this is; nil: it has ended
+	ring    *rings.Ring
+	turns   int
+	settled int
+	since   time.Time
 }
 
 const (
 	// holdTurns is for how many turns a guest is given the processor before its importer's threads are looked for.
 	holdTurns = 100
 
-	// longestHold is after what time a ring is given up whose importer has claimed a slot and does not fill it.
-	longestHold = rings.LongestHold
+	// mostSettled is how often the importer's threads are taken out of their stubs, by when each has filled what it had claimed. Once should do.
+	mostSettled = 3
 )
 
-// wait is Drain's. A thread of the importer that has claimed a slot may be stopped, and waits for us: it is let go on until it has filled it.
-func (h *hold) wait() bool {
+// wait is Drain's. The exporter's guest has LongestHold to let go of the ring. A thread of the importer that has claimed a slot may be stopped, and waits for
+// us: it is let go on until it has filled it. If it has not then, it has not claimed it as stubs do.
+func (h *hold) wait(held bool) bool {
 	if h.turns++; h.turns < holdTurns {
 		goruntime.Gosched()
 		return true
 	}
 	switch {
-	case h.since.IsZero():
-		h.since = time.Now()
-	case time.Since(h.since) > longestHold:
+	case held:
+		if h.since.IsZero() {
+			h.since = time.Now()
+		}
+		time.Sleep(50 * time.Microsecond)
+		return time.Since(h.since) <= rings.LongestHold
+	case h.space == nil:
+		return h.ring.Ready() // else: who had claimed it is gone
+	case h.settled == mostSettled:
 		return false
 	}
-	switch {
-	case h.space != nil:
-		h.space.Settle()
-	case !h.ring.Ready():
-		return false // who had claimed it is gone
-	}
-	time.Sleep(50 * time.Microsecond)
+	h.settled++
+	h.space.Settle()
 	return true
 }
 

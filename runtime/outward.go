@@ -50,9 +50,9 @@ const napBeyond = 20 * time.Microsecond
 
 // waitBeyond is wait of a ring whose requests are carried over the network. What is under way ends in any case, as rmem gives up a peer that is silent
 // for too long.
-func (h *hold) waitBeyond() bool {
+func (h *hold) waitBeyond(held bool) bool {
 	if !h.ring.Underway() {
-		return h.wait()
+		return h.wait(held)
 	}
 	h.nap()
 	return true

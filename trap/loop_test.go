@@ -413,7 +413,7 @@ func (h *loop) drain(s *Space, c *loopCircuit) {
 		return
 	}
 	tries := 0
-	err := c.ring.Drain(func() bool {
+	err := c.ring.Drain(func(bool) bool {
 		if tries++; tries%100 == 0 {
 			s.Settle() // a thread that was stopped holds the lock
 		}
