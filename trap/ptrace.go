@@ -3,9 +3,13 @@
 package trap
 
 import (
+	"bytes"
+	"fmt"
+	"os"
 	"runtime"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
@@ -165,27 +169,59 @@ func (e *engine) wait(flags int) (event, bool) {
 
 // await returns the next event of one thread and queues those of others. It
 // returns false if the thread is gone without one: another thread of its process
-// has executed a program.
+// has executed a program; or the process was killed while the thread was stopped, so that
+// it went on from its last stop, unseen, when we thought it went on from another. The
+// first thread of a process then has no event more before the others have ended, which
+// wait for us.
 func (e *engine) await(t *Thread) (unix.WaitStatus, bool) {
+	ending := false // another thread of the process
 	for i, ev := range e.queue {
 		if ev.tid == t.tid {
 			e.queue = append(e.queue[:i], e.queue[i+1:]...)
 			return ev.status, true
 		}
+		ending = ending || e.endsBeside(t, ev)
 	}
 	for {
-		ev, ok := e.wait(0)
-		if !ok {
-			return 0, false
+		flags := 0
+		if ending {
+			flags = unix.WNOHANG
 		}
-		if ev.tid == t.tid {
+		ev, ok := e.wait(flags)
+		switch {
+		case ok && ev.tid == t.tid:
 			return ev.status, true
-		}
-		e.queue = append(e.queue, ev)
-		if isExec(ev.status) && ev.tid == t.process.pid {
+		case ok:
+			e.queue = append(e.queue, ev)
+			ending = ending || e.endsBeside(t, ev)
+			if isExec(ev.status) && ev.tid == t.process.pid {
+				return 0, false
+			}
+		case !ending || t.dead():
 			return 0, false
+		default:
+			time.Sleep(endingNap)
 		}
 	}
+}
+
+// endingNap is between looks at a thread that may be dying.
+const endingNap = 100 * time.Microsecond
+
+// endsBeside reports whether the event is that another thread of t's process ends.
+func (e *engine) endsBeside(t *Thread, ev event) bool {
+	u := e.thread(ev.tid)
+	return u != nil && u.process == t.process && ev.status.Stopped() && eventOf(ev.status) == unix.PTRACE_EVENT_EXIT
+}
+
+// dead reports whether the thread has ended, be it that its status is still to come.
+func (t *Thread) dead() bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/stat", t.process.pid, t.tid))
+	if err != nil {
+		return true
+	}
+	state := bytes.TrimSpace(stat[bytes.LastIndexByte(stat, ')')+1:]) // behind the name, which may contain anything
+	return len(state) == 0 || state[0] == 'Z' || state[0] == 'X'
 }
 
 // putBack makes an event the next one of its thread.

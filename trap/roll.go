@@ -334,6 +334,7 @@ func (e *engine) runToLeft(t *Thread, r *region) bool {
 		t.stopped, t.listening = false, false
 		ws, ok := e.await(t)
 		if !ok {
+			t.lost = true
 			return false
 		}
 		t.stopped = true

@@ -28,7 +28,7 @@ type Thread struct {
 	vforking  bool // in vfork, until the child has executed a program or ended
 	exiting   bool // runs no more code of its own
 	held      bool // stopped by halt
-	lost      bool // died while it made a system call for us; its last event follows
+	lost      bool // died while it made a system call for us, or was on its way out of a stub; its last event follows
 
 	// The thread's real registers are not the ones in regs: it makes, or made, a
 	// system call for us.
