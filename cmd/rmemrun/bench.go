@@ -187,12 +187,12 @@ as far as they are installed. Then the status is 1 if a limit is not kept.`,
 			}
 			b, err := newBench(flags, args)
 			if err != nil {
-				return &statusError{statusUsage, err}
+				return wrongCall(err)
 			}
 			b.log, b.stderr = a.log(), a.stderr
 			report, err := b.run()
 			if err != nil {
-				return &statusError{statusFailed, err}
+				return &statusError{status: statusFailed, err: err}
 			}
 			if err := benchFormats[flags.format](a.stdout, report); err != nil {
 				return failed("print what was measured: %w", err)

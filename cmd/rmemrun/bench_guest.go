@@ -74,7 +74,7 @@ func benchGuestCommand() *cobra.Command {
 		RunE: func(_ *cobra.Command, list []string) error {
 			args, err := parseGuestArgs(list)
 			if err != nil {
-				return &statusError{statusUsage, err}
+				return wrongCall(err)
 			}
 			runtime.LockOSThread()
 			debug.SetGCPercent(-1) // what a guest allocates here is little, and known

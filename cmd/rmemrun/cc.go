@@ -64,7 +64,7 @@ func (a *app) cc(args []string) error {
 	case errors.As(err, &exit) && exit.Exited():
 		return &statusError{status: exit.ExitCode()}
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, os.ErrNotExist):
-		return &statusError{runtime.StatusNotFound, fmt.Errorf("no C compiler: %w; install gcc or clang, or set CC", err)}
+		return &statusError{status: runtime.StatusNotFound, err: fmt.Errorf("no C compiler: %w; install gcc or clang, or set CC", err)}
 	}
 	return failed("%s: %w", command[0], err)
 }

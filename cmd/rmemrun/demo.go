@@ -67,9 +67,9 @@ func (a *app) demo() error {
 	guest := <-read
 	switch {
 	case err != nil:
-		return &statusError{result.Status, fmt.Errorf("demo: %w", err)}
+		return &statusError{status: result.Status, err: fmt.Errorf("demo: %w", err)}
 	case result.Status != 0:
-		return &statusError{result.Status, fmt.Errorf("demo: the guest on node %d ended with status %d", result.Node, result.Status)}
+		return &statusError{status: result.Status, err: fmt.Errorf("demo: the guest on node %d ended with status %d", result.Node, result.Status)}
 	case guest.err != nil:
 		return failed("demo: read the guest's times: %w", guest.err)
 	}

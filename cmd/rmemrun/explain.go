@@ -10,6 +10,8 @@ import (
 	"rmemrun/decode"
 )
 
+const explainExample = "rmemrun explain 0f b9 9c 3e 01 06 0d 5a"
+
 func (a *app) explainCommand() *cobra.Command {
 	var arch string
 	c := &cobra.Command{
@@ -18,17 +20,19 @@ func (a *app) explainCommand() *cobra.Command {
 		Long: `Draw the bits of one instruction, given as hexadecimal digits in the order of
 memory. The words of the command line are put together; spaces, commas, colons and 0x
 before a word have no meaning. Bytes that are no instruction are refused with the reason.`,
-		Example: `  rmemrun explain 0f b9 9c 3e 01 06 0d 5a
+		Example: "  " + explainExample + `
   rmemrun explain --arch arm64 34b50000a3900000`,
-		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage("no bytes to explain: give those of an instruction in hexadecimal, as in " + explainExample)
+			}
 			arch, ok := map[string]decode.Arch{"amd64": decode.ArchAMD64, "arm64": decode.ArchARM64}[arch]
 			if !ok {
 				return usage("--arch: it is amd64 or arm64")
 			}
 			code, err := parseHex(args)
 			if err != nil {
-				return usage("%q is not a number of whole bytes in hexadecimal: %w", strings.Join(args, " "), err)
+				return usage("%q: %w; give the bytes in hexadecimal, as in "+explainExample, strings.Join(args, " "), err)
 			}
 			text, err := decode.Explain(arch, code)
 			if err != nil {
@@ -50,7 +54,12 @@ func parseHex(words []string) ([]byte, error) {
 		w = strings.TrimPrefix(w, "0x")
 		part, err := hex.DecodeString(w)
 		if err != nil {
-			return nil, err
+			for _, r := range w {
+				if !strings.ContainsRune("0123456789abcdefABCDEF", r) {
+					return nil, fmt.Errorf("%q is not a hexadecimal digit", r)
+				}
+			}
+			return nil, fmt.Errorf("%s has an odd number of digits, and a byte has two", w)
 		}
 		b = append(b, part...)
 	}

@@ -41,14 +41,14 @@ func run(stdin, stdout, stderr *os.File, args []string) int {
 		return statusOK
 	case errors.As(err, &s):
 	case errors.As(err, new(*os.PathError)): // standard output cannot be written to
-		s = &statusError{statusFailed, err}
+		s = &statusError{status: statusFailed, err: err}
 	default:
-		s = &statusError{statusUsage, err} // cobra's own: of flags and arguments
+		s = wrongCall(err) // cobra's own: of flags and arguments
 	}
 	if s.err != nil {
 		fmt.Fprintf(stderr, "rmemrun: %v\n", s.err)
 	}
-	if s.status == statusUsage {
+	if s.usage {
 		fmt.Fprintf(stderr, "Try '%s --help'.\n", ran.CommandPath())
 	}
 	return s.status
@@ -58,6 +58,7 @@ func run(stdin, stdout, stderr *os.File, args []string) int {
 type statusError struct {
 	status int
 	err    error
+	usage  bool // rmemrun was called wrongly; the status does not tell, since a guest's may be the same
 }
 
 func (s *statusError) Error() string {
@@ -71,12 +72,17 @@ func (s *statusError) Unwrap() error { return s.err }
 
 // failed is the error of a command that could not do its work.
 func failed(format string, args ...any) error {
-	return &statusError{statusFailed, fmt.Errorf(format, args...)}
+	return &statusError{status: statusFailed, err: fmt.Errorf(format, args...)}
 }
 
 // usage is the error of a command that was called wrongly.
 func usage(format string, args ...any) error {
-	return &statusError{statusUsage, fmt.Errorf(format, args...)}
+	return wrongCall(fmt.Errorf(format, args...))
+}
+
+// wrongCall makes of err the error of a command that was called wrongly.
+func wrongCall(err error) *statusError {
+	return &statusError{status: statusUsage, err: err, usage: true}
 }
 
 // An app is one call of rmemrun: its files and what the flags of all commands say.

@@ -17,8 +17,10 @@ func (a *app) objdumpCommand() *cobra.Command {
 		Long: `List the remote-memory instructions of programs, libraries or object files:
 address, function, bytes, operation, and the register of each operand.`,
 		Example: `  rmemrun objdump ./hello`,
-		Args:    cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage("no file to list: name a program, library or object file, as in rmemrun objdump ./hello")
+			}
 			var failure error
 			for i, name := range args {
 				if i > 0 {

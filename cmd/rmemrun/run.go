@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	goruntime "runtime"
 	"slices"
 	"strings"
@@ -142,7 +143,7 @@ func (a *app) runJob(c *cobra.Command, f *runFlags, args []string) error {
 		if joined != nil {
 			joined.Joined = func(first, total int) error { return v.begin(first, nodes, total) }
 		} else if err := v.begin(0, nodes, nodes); err != nil {
-			return &statusError{runtime.StatusFault, errors.Join(err, done(), v.close())}
+			return &statusError{status: runtime.StatusFault, err: errors.Join(err, done(), v.close())}
 		}
 		if v.stdout {
 			stdout = a.stderr
@@ -160,9 +161,9 @@ func (a *app) runJob(c *cobra.Command, f *runFlags, args []string) error {
 	stop()
 	errView := done()
 	if err != nil {
-		return &statusError{result.Status, withHint(c, programs, result.Status, err)}
+		return &statusError{status: result.Status, err: withHint(c, f, programs[0].Path, result.Status, err)}
 	}
-	if result.Instructions == 0 {
+	if result.Instructions == 0 && result.Status == 0 { // a guest that failed has said why, or not got that far
 		fmt.Fprintln(a.stderr, `rmemrun: no remote-memory instruction was executed; "rmemrun objdump PROG" shows whether the program has any, "rmemrun cc" builds one that does`)
 	}
 	if errView != nil {
@@ -173,7 +174,7 @@ func (a *app) runJob(c *cobra.Command, f *runFlags, args []string) error {
 	}
 	switch {
 	case result.Status != 0 && (len(programs) > 1 || programs[0].Nodes > 1): // one node speaks for itself
-		return &statusError{result.Status, fmt.Errorf("node %d failed with status %d, which ended the others", result.Node, result.Status)}
+		return &statusError{status: result.Status, err: fmt.Errorf("node %d failed with status %d, which ended the others", result.Node, result.Status)}
 	case result.Status != 0:
 		return &statusError{status: result.Status}
 	case errView != nil:
@@ -193,12 +194,19 @@ func dieOfInterrupt() {
 	_ = unix.Tgkill(unix.Getpid(), unix.Gettid(), unix.SIGINT) // it does not return
 }
 
-// withHint adds to the error of a program that was not found the command that
-// may have been meant.
-func withHint(c *cobra.Command, programs []runtime.Program, status int, err error) error {
-	name := programs[0].Path
+// withHint adds to the error of a program that was not found, or that cannot be executed, what may have been meant.
+func withHint(c *cobra.Command, f *runFlags, name string, status int, err error) error {
+	info, errStat := os.Stat(name)
+	isFile := errStat == nil && info.Mode().IsRegular()
+	if compile := compilation(name); isFile && compile != "" && (status == runtime.StatusNotFound || status == runtime.StatusNotExecutable) {
+		return fmt.Errorf("%w; compile it first: %s", err, compile)
+	}
 	if status != runtime.StatusNotFound || strings.Contains(name, "/") {
 		return err
+	}
+	// The filter of --trace stands behind =; after a blank it is the name of a program.
+	if _, errFilter := parseFilter(name); c.Flags().Changed("trace") && f.trace == everything && errFilter == nil {
+		return fmt.Errorf("%w; was --trace=%s meant?", err, name)
 	}
 	if len(name) < 3 { // similar to too much
 		return err
@@ -206,10 +214,23 @@ func withHint(c *cobra.Command, programs []runtime.Program, status int, err erro
 	if s := c.Root().SuggestionsFor(name); len(s) > 0 {
 		return fmt.Errorf("%w; was \"rmemrun %s\" meant?", err, strings.Join(s, `" or "rmemrun `))
 	}
-	if info, errStat := os.Stat(name); errStat == nil && info.Mode().IsRegular() {
+	if isFile {
 		return fmt.Errorf("%w; there is ./%s", err, name)
 	}
 	return err
+}
+
+// compilation is the command that makes a guest of a source file; empty for other files.
+func compilation(name string) string {
+	extension := filepath.Ext(name)
+	program := strings.TrimSuffix(filepath.Base(name), extension)
+	switch extension {
+	case ".c", ".cc", ".cpp":
+		return strings.Join(quoted([]string{"rmemrun", "cc", "-O2", "-o", program, name}), " ")
+	case ".go":
+		return strings.Join(quoted([]string{"go", "build", "-o", program, name}), " ")
+	}
+	return ""
 }
 
 // parsePrograms takes the words after the flags apart: PROG ARGS... [: -n M PROG2 ARGS...]...
