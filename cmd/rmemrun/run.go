@@ -50,6 +50,10 @@ carried out. -n says how many nodes run PROG; after a colon another program
 follows with a number of its own. The nodes of the first program have the lowest
 numbers. Flags end at PROG: what follows it is the program's.
 
+A run that is observed (--trace, -c, --json, --capture), or over another network
+(--topology, --impair, --loss), carries out every instruction by a trap; rmemrun
+bench measures runs that are not.
+
 Standard input goes to node 0; the others read nothing. Standard output and error
 are the programs' own. The exit status is that of the first program that fails,
 128+N if signal N ended it, which also ends the others; 125 if rmemrun cannot do its work,
