@@ -278,7 +278,7 @@ __attribute__((unused)) static int rmem_ready_;
 __attribute__((unused, cold, noinline)) static void rmem_first_(void)
 {
 	/* No libc here: a guest need not have one, and the process may be in any state. */
-	static const char does[] = ": uses remote-memory instructions; run it as: rmemrun ";
+	static const char does[] = ": uses remote-memory instructions; run it as: rmemrun -n N ";
 	char line[1024], name[400];
 	size_t n = 0, i, end = 0;
 	long fd, got = 0;

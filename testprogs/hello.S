@@ -30,7 +30,7 @@ name:
 	.ascii	"greeting"
 	.set	name_length, . - name
 text_guard:
-	.ascii	"hello: uses remote-memory instructions; run it as: rmemrun hello\n"
+	.ascii	"hello: uses remote-memory instructions; run it as: rmemrun -n N hello\n"
 	.set	guard_length, . - text_guard
 text_failed:
 	.ascii	"hello: a remote operation failed\n"

@@ -27,6 +27,6 @@ func first() {
 		return
 	}
 	program := os.Args[0]
-	os.Stderr.WriteString(program + ": uses remote-memory instructions; run it as: rmemrun " + program + " ...\n")
+	os.Stderr.WriteString(program + ": uses remote-memory instructions; run it as: rmemrun -n N " + program + " ...\n")
 	os.Exit(126)
 }

@@ -138,7 +138,7 @@ func TestGuard(t *testing.T) {
 	if !errors.As(err, &exit) || exit.ExitCode() != 126 {
 		t.Errorf("ended with %v, want exit status 126", err)
 	}
-	want := program + ": uses remote-memory instructions; run it as: rmemrun " + program + " ...\n"
+	want := program + ": uses remote-memory instructions; run it as: rmemrun -n N " + program + " ...\n"
 	if stderr.String() != want || stdout.Len() != 0 {
 		t.Errorf("standard error %q, want %q; standard output %q, want none", stderr.String(), want, stdout.String())
 	}
