@@ -34,6 +34,11 @@ type benchOperation struct {
 // arrivals are those of writes.
 var arrivals = [2]string{"; the data is deposited and acknowledged by then", "; the data is posted by then"}
 
+// posted reports whether the operation is over, for the guest, before it is done.
+func (o benchOperation) posted(engine string) bool {
+	return engine != "ptrace" && o.arrival != [2]string{}
+}
+
 // explain says what a figure is under an engine.
 func (o benchOperation) explain(engine string) string {
 	if engine == "ptrace" {
@@ -154,8 +159,8 @@ func (a *app) benchCommand() *cobra.Command {
 		Long: `bench measures how long remote-memory instructions take between two nodes, as
 the guest sees it, and beside them their floor: the same guest under a minimal
 tracer written in C, which serves the same instructions with the same system
-calls and does nothing else. The two run in turn, on the same CPU. Without an
-operation, all are measured.
+calls and does nothing else. The two run in turn. Without an operation, all are
+measured.
 
 --all measures every figure that has a limit, beside what bounds it, and says which
 limits are kept; --peers other libraries for memory access between processes, too,
@@ -197,13 +202,17 @@ as far as they are installed. Then the status is 1 if a limit is not kept.`,
 			if err := benchFormats[flags.format](a.stdout, report); err != nil {
 				return failed("print what was measured: %w", err)
 			}
+			if flags.format == "text" && slices.ContainsFunc(report.Results, func(r *benchResult) bool { return r.Operation == "write" && r.posted }) {
+				fmt.Fprintln(a.stderr, "acknowledged writes: rmemrun bench --all --only acknowledged")
+			}
 			return nil
 		},
 	}
 	f := cmd.Flags()
 	f.StringVarP(&flags.sizes, "size", "s", "", "bytes: one size, or a range that doubles, 8..1M (default: 40, 8 for atomics, 64K for block)")
 	f.IntVarP(&flags.count, "count", "n", 2000, "operations in a round, at most")
-	f.IntVar(&flags.rounds, "rounds", 10, "rounds; with --all the pairs of one class that are wanted (default 5)")
+	f.IntVar(&flags.rounds, "rounds", 10, "rounds; with --all the pairs of one class that are wanted")
+	f.Lookup("rounds").DefValue = "10, with --all 5" // shown, and nothing else
 	f.StringVar(&flags.cpus, "cpus", "", "CPUs to run on, as in 0,2-3, or all (default: one with ptrace, else all); with --all those of initiator and target (default: the first two)")
 	f.StringVar(&flags.engine, "engine", runtime.Engines()[0], "how instructions are trapped: "+strings.Join(runtime.Engines(), ", "))
 	f.StringVar(&flags.format, "format", "text", "text, json, perftest or osu")

@@ -33,6 +33,26 @@ type benchResult struct {
 	Engine    *benchFigures      `json:"engine"`
 	Floor     *benchFigures      `json:"floor,omitempty"`
 	Ratio     map[string]float64 `json:"ratio,omitempty"` // engine to floor: min, p50, p99, p99.9, max
+
+	posted bool // it is over when it is posted, and done later
+}
+
+// title is the heading of the operation's table.
+func (r *benchResult) title() string {
+	direction := r.Direction
+	if r.posted {
+		direction = "posted"
+	}
+	return fmt.Sprintf("%s, %s: %s", r.Operation, direction, r.What)
+}
+
+// floorName is what people are shown as the name of the floor. It bounds the ptrace engine alone: another one, which does
+// not trap, may be far below.
+func (r *benchResult) floorName() string {
+	if r.Engine.Name == "ptrace" {
+		return "floor"
+	}
+	return "C tracer"
 }
 
 // benchFigures are the times of one operation under the engine or the floor.
@@ -57,7 +77,10 @@ var benchPoints = []struct {
 }{{"min", 0}, {"p50", 50}, {"p99", 99}, {"p99.9", 99.9}, {"max", 100}}
 
 func newBenchResult(o benchOperation, engine string, size int, cells float64) *benchResult {
-	return &benchResult{Operation: o.name, Direction: o.direction, What: o.explain(engine), Size: size, Cells: cells}
+	return &benchResult{
+		Operation: o.name, Direction: o.direction, What: o.explain(engine), Size: size, Cells: cells,
+		posted: o.posted(engine),
+	}
 }
 
 // newHistogram holds 1 ns to 100 s with three significant digits.
@@ -153,7 +176,11 @@ func (r *benchReport) method() []string {
 	if r.NoFloor != "" {
 		return append(lines, "No floor: "+r.NoFloor)
 	}
-	return append(lines, "Floor: the same guest under a minimal C ptrace tracer, in turn with rmemrun.")
+	name := "Floor"
+	if len(r.Results) > 0 && r.Results[0].floorName() != "floor" {
+		name = r.Results[0].floorName()
+	}
+	return append(lines, name+": the same guest under a minimal C ptrace tracer, in turn with rmemrun.")
 }
 
 func writeBenchText(w io.Writer, r *benchReport) error {
@@ -163,18 +190,18 @@ func writeBenchText(w io.Writer, r *benchReport) error {
 		fmt.Fprintln(t, line)
 	}
 	r.byOperation(func(results []*benchResult) {
-		fmt.Fprintf(t, "\n%s, %s: %s\n", results[0].Operation, results[0].Direction, results[0].What)
+		fmt.Fprintf(t, "\n%s\n", results[0].title())
 		fmt.Fprintln(t, "bytes\t\tops\tmin\tp50\tp99\tp99.9\tmax\top/s\tcells/s\t")
 		for _, b := range results {
 			size := fmt.Sprint(b.Size)
 			if b.Size == 0 {
 				size = "-"
 			}
-			benchRow(t, size, b.Engine)
+			benchRow(t, size, b.Engine.Name, b.Engine)
 			if b.Floor == nil {
 				continue
 			}
-			benchRow(t, "", b.Floor)
+			benchRow(t, "", b.floorName(), b.Floor)
 			fmt.Fprint(t, "\tratio\t\t")
 			for _, p := range benchPoints {
 				digits := 2
@@ -198,8 +225,8 @@ func writeBenchText(w io.Writer, r *benchReport) error {
 	return nil
 }
 
-func benchRow(w io.Writer, size string, f *benchFigures) {
-	fmt.Fprintf(w, "%s\t%s\t%d\t", size, f.Name, f.Count)
+func benchRow(w io.Writer, size, name string, f *benchFigures) {
+	fmt.Fprintf(w, "%s\t%s\t%d\t", size, name, f.Count)
 	for _, p := range benchPoints {
 		fmt.Fprintf(w, "%.2f\t", f.NS[p.name]/1000)
 	}
@@ -224,12 +251,12 @@ func writeBenchPerftest(w io.Writer, r *benchReport) error {
 		fmt.Fprintf(&b, "# %s\n", text)
 	}
 	r.byOperation(func(results []*benchResult) {
-		fmt.Fprintf(&b, "%s\n# %s, %s: %s\n", line, results[0].Operation, results[0].Direction, results[0].What)
+		fmt.Fprintf(&b, "%s\n# %s\n", line, results[0].title())
 		fmt.Fprintln(&b, " #bytes #iterations    t_min[usec]    t_max[usec]  t_typical[usec]    t_avg[usec]    t_stdev[usec]   99% percentile[usec]   99.9% percentile[usec]")
 		for _, x := range results {
 			perftestRow(&b, " ", x.Size, x.Engine)
 			if x.Floor != nil {
-				perftestRow(&b, "# floor ", x.Size, x.Floor)
+				perftestRow(&b, "# "+x.floorName()+" ", x.Size, x.Floor)
 			}
 		}
 	})
@@ -248,7 +275,7 @@ func perftestRow(w io.Writer, before string, size int, f *benchFigures) {
 func writeBenchOSU(w io.Writer, r *benchReport) error {
 	var b strings.Builder
 	r.byOperation(func(results []*benchResult) {
-		fmt.Fprintf(&b, "# rmemrun bench %s, %s: %s\n", results[0].Operation, results[0].Direction, results[0].What)
+		fmt.Fprintf(&b, "# rmemrun bench %s\n", results[0].title())
 		for _, text := range r.method() {
 			fmt.Fprintf(&b, "# %s\n", text)
 		}
