@@ -400,6 +400,7 @@ func (e *engine) locateInRegion(t *Thread, r *region) (st *site, n int, again bo
 		return nil, 0, false
 	}
 	e.help(t)
+	e.attend(nil) // the stub may have learned that a segment has ended, of which the guest has a mapping
 	t.regs.Rip += helpSize
 	return nil, 0, true
 }

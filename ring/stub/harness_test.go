@@ -122,6 +122,9 @@ func TestFull(t *testing.T) { runHarness(t, "full") }
 // An agent that sleeps is woken.
 func TestBell(t *testing.T) { runHarness(t, "bell") }
 
+// Who is told that a segment has ended has help first.
+func TestRefused(t *testing.T) { runHarness(t, "refused") }
+
 // A wait looks for as long as its board says.
 func TestDwelling(t *testing.T) { runHarness(t, "dwelling") }
 

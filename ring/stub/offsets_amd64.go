@@ -174,13 +174,13 @@ var Layout = []Field{
 }
 
 var entries = [...]uint32{
-	decode.Notify: 0x01360,
-	decode.Read:   0x01660,
-	decode.CAS:    0x01940,
-	decode.FAdd:   0x01960,
-	decode.Swap:   0x01980,
-	decode.Fence:  0x019a0,
-	decode.Poll:   0x01b40,
-	decode.Wait:   0x01c70,
-	decode.Write:  0x0c20,
+	decode.Notify: 0x01390,
+	decode.Read:   0x01690,
+	decode.CAS:    0x01970,
+	decode.FAdd:   0x01990,
+	decode.Swap:   0x019b0,
+	decode.Fence:  0x019d0,
+	decode.Poll:   0x01b70,
+	decode.Wait:   0x01ca0,
+	decode.Write:  0x0c50,
 }

@@ -3,6 +3,7 @@
 #include "wait.h"
 
 enum {
+	ESTALE = -5,
 	EDOWN = -11,
 	EFAULT = -7,
 };
@@ -148,8 +149,11 @@ static __attribute__((noinline)) int exchanged(const struct board *b, const stru
 				*status = 0;
 		} else if ((m.operation & ~(0xffu << STATUS_SHIFT)) == ((u32)ACK << OP_SHIFT | number)) {
 			u32 refused = m.operation >> STATUS_SHIFT & 0xff;
-			if (m.li == WORD + KEY + CREDIT && unkeyed(&m, o->reply_key) && refused != 0)
+			if (m.li == WORD + KEY + CREDIT && unkeyed(&m, o->reply_key) && refused != 0) {
 				*status = -(i64)refused;
+				if (*status == ESTALE || *status == EDOWN)
+					help(); // who is told so has no mapping of the segment any more: rmemrun takes it away first
+			}
 		}
 	}
 	if (*status == 0)

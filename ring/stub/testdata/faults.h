@@ -384,6 +384,40 @@ static void forge(struct slot *s, const struct in *in, u64 index, u32 word, cons
 	put(p + 56, (u64)li << 10 | crc10_bits(p + 10, 48), 2);
 }
 
+// refused: who is told that a segment or a circuit has ended asks for help before the guest hears of it, so that its mappings can be taken away first. Other refusals
+// are told at once.
+enum { STALE = 5, DOWN = 11 }; /* of guest/rmem.h */
+static u32 refusal;
+
+static void refuse(u32 index)
+{
+	struct circuit *c = circuit_to_help;
+	u64 at = c->requests->tail - 1;
+	u8 message[40] = {0};
+	struct in replier = {.header0 = c->out->reply0, .header1 = c->out->reply1};
+	CHECK(index == c->out->index, "help for ring %u", index);
+	if (c->replies->head > at)
+		return;
+	put(message, c->out->reply_key, 4);
+	forge(&c->replies->slots[at % SLOTS], &replier, at, 8u << 28 | refusal << 19 | (at & 0x3fff), message, 12);
+	c->replies->head = at + 1;
+}
+
+static void refused(void)
+{
+	struct guest *a = new_guest(), *b = new_guest();
+	struct circuit c = connect(a, b, 0);
+	a->board->patience = 2;
+	catch(&c, refuse);
+	circuit_to_help = &c;
+	for (refusal = 1; refusal <= 12; refusal++) {
+		u64 before = helps, want = refusal == STALE || refusal == DOWN ? 2 : 1;
+		i64 result = go(a, OP_FADD, 0, 8, 1, 0, c.descriptor, 0, 0);
+		CHECK(result == -(i64)refusal && helps == before + want, "refusal %u: %ld, help was asked for %lu times, not %lu", refusal, result, helps - before, want);
+	}
+	printf("ok\n");
+}
+
 static volatile int scribbling;
 
 static void *scribble(void *p)

@@ -521,6 +521,8 @@ int main(int argc, char **argv)
 		full();
 	else if (!strcmp(what, "bell"))
 		doorbell();
+	else if (!strcmp(what, "refused"))
+		refused();
 	else if (!strcmp(what, "dwelling"))
 		dwelling();
 	else if (!strcmp(what, "bench"))
